@@ -1,0 +1,1 @@
+"""Tables in, Estimates out: scores, gates, intervals and the ledger."""

@@ -1,0 +1,1 @@
+"""Estimates in; prices, diagnoses and the page out."""

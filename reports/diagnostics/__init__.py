@@ -1,0 +1,1 @@
+"""One detector per failure mode: a pure function from estimates to findings."""

@@ -1,0 +1,1 @@
+"""Words and shapes: columns, tables, records, configuration and the Parquet store."""

@@ -1,0 +1,214 @@
+"""The frozen records that travel between rooms: a number never without its interval, or a reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from ..errors import SchemaError
+
+Quantity = Literal["quality", "cost", "latency", "risk", "net"]
+Estimand = Literal["ATO", "ATE", "ATE-trimmed", "bound", "not_identified"]
+Grade = Literal["A", "B", "C", "D", "N"]
+PriceSource = Literal["user", "break_even", "implied"]
+Status = Literal["found", "inconclusive", "none_found", "not_identified", "no_data"]
+
+QUANTITIES: Final[tuple[Quantity, ...]] = ("quality", "cost", "latency", "risk")
+GRADES: Final[tuple[Grade, ...]] = ("A", "B", "C", "D", "N")
+
+
+def _check_interval(name: str, value: float | None, lower: float | None, upper: float | None) -> None:
+    for end in (value, lower, upper):
+        if end is not None and math.isnan(end):
+            raise SchemaError("NaN in an interval", where=name, expected="a number, or None with a reason")
+    if lower is not None and upper is not None and lower > upper:
+        raise SchemaError(f"lower {lower} exceeds upper {upper}", where=name)
+    if value is None:
+        return
+    if lower is None or upper is None:
+        raise SchemaError("a value without an interval", where=name)
+    slack = 1e-9 * max(1.0, abs(value))
+    if not lower - slack <= value <= upper + slack:
+        raise SchemaError(f"value {value} outside [{lower}, {upper}]", where=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """One contrast in one quantity: value and interval, or the reason why there is none.
+
+    A bound has `lower` and `upper` but no `value`. Units: quality in [0, 1], cost USD, latency s,
+    risk in the unit of the risk price, net USD.
+    """
+
+    layer: str
+    decision_point: str
+    segment: str
+    action: str
+    baseline: str
+    quantity: Quantity
+    estimand: Estimand
+    value: float | None
+    lower: float | None
+    upper: float | None
+    level: float
+    n: int
+    clusters: int
+    ess: float | None
+    grade: Grade
+    method: str
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        where = f"{self.decision_point} {self.action} vs {self.baseline}, {self.quantity}"
+        _check_interval(where, self.value, self.lower, self.upper)
+        if self.value is None and not self.reason:
+            raise SchemaError("an estimate without value needs a reason", where=where)
+        if (self.estimand == "not_identified") != (self.grade == "N"):
+            raise SchemaError(f"grade {self.grade} does not fit estimand {self.estimand}", where=where)
+
+    def __str__(self) -> str:
+        contrast = f"{self.action} vs {self.baseline}: {self.quantity}"
+        head = f"{self.layer}.{self.decision_point} [{self.segment}] {contrast}"
+        if self.value is None:
+            return f"{head} {self.estimand}: {self.reason}"
+        interval = f"{self.value:+.4g} [{self.lower:+.4g}, {self.upper:+.4g}]"
+        return (
+            f"{head} {interval} ({self.estimand}, grade {self.grade}, n {self.n}, clusters {self.clusters})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of estimates.parquet."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """One price with unit and provenance; `value` None means unknown, which is not 0.
+
+    name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho),
+    'break_even_task_value' (V*). An unbounded end of an interval is None beside a reason.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    source: PriceSource
+    segment: str = "all"
+    value: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    level: float | None = None
+    layer: str | None = None
+    decision_point: str | None = None
+    action: str | None = None
+    baseline: str | None = None
+    grade: Grade | None = None
+    n: int | None = None
+    clusters: int | None = None
+    ess: float | None = None
+    method: str | None = None
+    reason: str | None = None
+    run_id: str | None = None
+    window_from: str | None = None
+    window_to: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.source != "user":
+            _check_interval(self.name, None, self.lower, self.upper)
+        if self.value is None and not self.reason:
+            raise SchemaError("a price without value needs a reason", where=self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of prices.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """All prices of a run, user-set and fitted, dated by the window of the logs."""
+
+    prices: tuple[Price, ...]
+    run_id: str
+    window_from: str | None = None
+    window_to: str | None = None
+
+    def named(self, name: str) -> tuple[Price, ...]:
+        """Every price called `name`, in order."""
+        return tuple(p for p in self.prices if p.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A failure mode looked for in one segment: dollars with interval and grade, and what to do.
+
+    status: found | inconclusive (interval covers 0) | none_found (mde_usd says what could have been
+    seen) | not_identified | no_data. Dollars are over the window of the logs.
+    """
+
+    mode: str
+    status: Status
+    layer: str
+    decision_point: str
+    segment: str
+    grade: Grade
+    action: str | None = None
+    baseline: str | None = None
+    usd: float | None = None
+    usd_lower: float | None = None
+    usd_upper: float | None = None
+    level: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    mde_usd: float | None = None
+    break_even_usd: float | None = None
+    n: int = 0
+    clusters: int = 0
+    claim: str = ""
+    recommendation: str = ""
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_interval(self.mode, self.usd, self.usd_lower, self.usd_upper)
+        if self.status in ("not_identified", "no_data") and not self.reason:
+            raise SchemaError(f"a finding that is {self.status} needs a reason", where=self.mode)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of findings.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    """What `estimate` returns: frames that prices, diagnoses and the report are read from.
+
+    contrasts: rows of estimates.parquet. ledger: rows of ledger.parquet.
+    joint: per contrast the mean vector `theta` (quality, cost, latency, risk; NaN where not
+    identified) and its covariance `cov` (16 numbers, row by row), with `df`, `estimand`, `grade`.
+    gains: per contrast, direction and cluster the dollars `usd` gained by switching: 'over' moves
+    decisions that took `action` to `baseline`, 'under' the reverse.
+    coverage: per layer, decision point and grade: decisions, spend_usd, unpriced_tokens, reason.
+    overlap: per contrast, arm and propensity bin: count.
+    window: first and last timestamp as ISO text, or None.
+    """
+
+    contrasts: pl.DataFrame
+    ledger: pl.DataFrame
+    joint: pl.DataFrame
+    gains: pl.DataFrame
+    coverage: pl.DataFrame
+    overlap: pl.DataFrame
+    level: float
+    seed: int
+    window: tuple[str | None, str | None] = (None, None)
+    notes: tuple[str, ...] = field(default=())
+
+    def where(self, **columns: str) -> list[Estimate]:
+        """The contrasts whose columns equal the given values, as records.
+
+        >>> est.where(decision_point="model", quantity="quality", segment="all")  # doctest: +SKIP
+        """
+        frame = self.contrasts.filter(*(pl.col(k) == v for k, v in columns.items()))
+        return [Estimate(**row) for row in frame.iter_rows(named=True)]
