@@ -1,0 +1,378 @@
+"""Records of a JSON or CSV log, streamed: plain, gzip or zstd, in memory that a record bounds, not the file.
+
+A record that cannot be read is yielded as Rejected with its reason; the rest of the file goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final, NoReturn
+
+import ijson
+import orjson
+import pyarrow as pa
+
+from ..errors import IngestError
+from .seam import LogFile, Rejected
+
+HEAD_BYTES: Final = 64 * 1024
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+"""Longest line that is read; a whole prompt with tool results stays far below."""
+MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
+"""Largest single JSON object spread over lines, or element of an array: parsed whole, so held in memory."""
+MAX_DEPTH: Final = 100
+"""Deepest nesting handed to a reader, far below Python's recursion limit."""
+MAX_CELL_CHARS: Final = 1024 * 1024
+FREE_INFLATION_BYTES: Final = 256 * 1024 * 1024
+MAX_INFLATION: Final = 200
+"""Beyond the free bytes, a compressed log may grow this many times; real logs grow 5 to 50 times."""
+
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_BOM: Final = b"\xef\xbb\xbf"
+_CHUNK: Final = 1024 * 1024
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+JsonRecord = tuple[int, dict[str, Any]]
+CsvRecord = tuple[int, dict[str, str]]
+
+
+class _DamagedError(Exception):
+    """The compressed stream ends early or is not what its magic bytes say."""
+
+
+class _TooLargeError(Exception):
+    """One record needs more bytes than are held in memory."""
+
+
+def printable(text: str) -> str:
+    """`text` with control, bidirectional and undecodable characters escaped, safe in a terminal."""
+    return _CONTROL.sub(lambda hit: repr(hit.group())[1:-1], text)
+
+
+def read_head(path: Path) -> bytes:
+    """The first 64 KiB of the file, decompressed.
+
+    Raises: IngestError when the file cannot be opened or is damaged from its first block on.
+    """
+    head = b""
+    with _opened(path, name=str(path)) as stream:
+        try:
+            while len(head) < HEAD_BYTES and (more := stream.read1(HEAD_BYTES - len(head))):
+                head += more
+        except _DamagedError as error:
+            if head:
+                return head
+            raise IngestError(
+                f"compressed data cannot be read: {error}",
+                where=printable(str(path)),
+                expected="plain text, gzip or zstd",
+                cure="Copy the file again.",
+            ) from error
+    return head
+
+
+def json_records(log: LogFile) -> Iterator[JsonRecord | Rejected]:
+    """The objects of JSON Lines, of an array of objects, or of one object; with their line or record number.
+
+    Raises: IngestError when the file cannot be opened, or inflates beyond any real log.
+    """
+    marked = read_head(log.path)
+    head = marked.removeprefix(_BOM)
+    with _opened(log.path, name=log.name) as stream:
+        if head is not marked:
+            stream.read(len(_BOM))
+        if head.lstrip()[:1] == b"[":
+            yield from _array(stream)
+        elif _is_one_object(head):
+            yield from _one_object(stream)
+        else:
+            yield from _json_lines(stream)
+
+
+def csv_records(log: LogFile, *, delimiter: str = ",") -> Iterator[CsvRecord | Rejected]:
+    """The rows of a CSV file with a header, as text cells by column name, with the line each row begins on.
+
+    Raises: IngestError when the file cannot be opened, or its header is empty or names a column twice.
+    """
+    csv.field_size_limit(MAX_CELL_CHARS)
+    skipped: list[Rejected] = []
+    with _opened(log.path, name=log.name) as stream:
+        rows = csv.reader(_decoded(stream, skipped), delimiter=delimiter)
+        header = _csv_header(rows, log)
+        line = rows.line_num + 1
+        while True:
+            try:
+                cells = next(rows, None)
+            except csv.Error as error:
+                cells = Rejected(line, f"not CSV: {error}")
+            yield from skipped
+            skipped.clear()
+            if cells is None:
+                return
+            if isinstance(cells, Rejected):
+                yield cells
+            elif cells:
+                yield _csv_row(cells, header, line)
+            line = rows.line_num + 1
+
+
+def _csv_header(rows: Iterator[list[str]], log: LogFile) -> list[str]:
+    try:
+        header = next(rows, [])
+    except csv.Error as error:
+        raise IngestError(f"the header is not CSV: {error}", where=printable(log.name)) from error
+    where = f"{printable(log.name)}:1"
+    if not any(header):
+        raise IngestError("no header", where=where, expected="column names in the first line")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise IngestError(f"column {twice[0]!r} appears twice", where=where, expected="unique column names")
+    return header
+
+
+def _csv_row(cells: list[str], header: list[str], line: int) -> CsvRecord | Rejected:
+    if len(cells) != len(header):
+        return Rejected(line, f"{len(cells)} cells, expected {len(header)} as in the header")
+    if any(not cell.isascii() and _undecodable(cell) for cell in cells):
+        return Rejected(line, "not UTF-8")
+    return line, dict(zip(header, cells, strict=True))
+
+
+def _undecodable(cell: str) -> bool:
+    return any("\ud800" <= char <= "\udfff" for char in cell)
+
+
+def _decoded(stream: IO[bytes], skipped: list[Rejected]) -> Iterator[str]:
+    """The lines as text; a line that is too long or damaged becomes empty and is noted in `skipped`."""
+    for number, line in _lines(stream):
+        if isinstance(line, Rejected):
+            skipped.append(line)
+            yield "\n"
+        else:
+            body = line.removeprefix(_BOM) if number == 1 else line
+            yield body.decode("utf-8", errors="surrogateescape")
+
+
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | Rejected]]:
+    """Numbered lines; one longer than MAX_LINE_BYTES is skipped in pieces and becomes Rejected."""
+    number = 0
+    while True:
+        number += 1
+        try:
+            line = stream.readline(MAX_LINE_BYTES + 1)
+            if not line:
+                return
+            if len(line) > MAX_LINE_BYTES:
+                size = len(line)
+                while line and not line.endswith(b"\n"):
+                    line = stream.readline(_CHUNK)
+                    size += len(line)
+                yield number, Rejected(number, _too_long(size))
+                continue
+        except _DamagedError as error:
+            reason = f"compressed data is damaged or cut off ({error}); nothing after this line was read"
+            yield number, Rejected(number, reason)
+            return
+        yield number, line
+
+
+def _too_long(size: int) -> str:
+    return f"line of {size} bytes, expected at most {MAX_LINE_BYTES}"
+
+
+def _json_lines(stream: IO[bytes]) -> Iterator[JsonRecord | Rejected]:
+    for number, line in _lines(stream):
+        if isinstance(line, Rejected):
+            yield line
+        elif line.strip():
+            yield _parsed(line, number)
+
+
+def _parsed(body: bytes, number: int) -> JsonRecord | Rejected:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Rejected(number, _why_not_json(body))
+    if not isinstance(value, dict):
+        return Rejected(number, _not_object(value))
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(value):
+        return Rejected(number, _too_deep_reason())
+    return number, value
+
+
+def _not_object(value: object) -> str:
+    return f"a JSON {type(value).__name__}, expected an object"
+
+
+def _too_deep_reason() -> str:
+    return f"nested deeper than {MAX_DEPTH} levels"
+
+
+def _too_deep(value: object) -> bool:
+    """Whether lists and objects nest beyond MAX_DEPTH; level by level, so without recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[object] = []
+        for node in level:
+            if isinstance(node, dict):
+                below.extend(node.values())
+            elif isinstance(node, list):
+                below.extend(node)
+        if not below:
+            return False
+        level = [node for node in below if isinstance(node, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _why_not_json(body: bytes) -> str:
+    """A sentence on why `body` is not JSON: orjson is fast but says little, the standard parser says more."""
+    try:
+        text = body.decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 (byte {error.start} of the record)"
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text) or error.msg.startswith("Unterminated"):
+            return f"cut off: the JSON ends early after {len(text)} characters"
+        return f"not JSON: {error.msg} at character {error.pos + 1}"
+    except RecursionError:
+        return _too_deep_reason()
+    except ValueError as error:
+        return str(error)
+    return "not JSON: a number or text that cannot be represented, or nested too deep"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON, expected a number or null")
+
+
+def _is_one_object(head: bytes) -> bool:
+    """Whether the file is one object over several lines rather than JSON Lines (of which one may be bad)."""
+    first, newline, rest = head.lstrip().partition(b"\n")
+    if not newline or not rest.strip() or not first.startswith(b"{"):
+        return False
+    try:
+        orjson.loads(first)
+        return False
+    except orjson.JSONDecodeError:
+        pass
+    whole = len(head) < HEAD_BYTES
+    try:
+        for _ in ijson.basic_parse(head, use_float=True):
+            pass
+    except ijson.IncompleteJSONError as error:
+        return not whole and "premature" in str(error)
+    except ijson.JSONError:
+        return False
+    return True
+
+
+def _one_object(stream: IO[bytes]) -> Iterator[JsonRecord | Rejected]:
+    try:
+        body = stream.read(MAX_OBJECT_BYTES + 1)
+    except _DamagedError as error:
+        yield Rejected(1, f"compressed data is damaged or cut off ({error})")
+        return
+    if len(body) > MAX_OBJECT_BYTES:
+        yield Rejected(1, f"one object of more than {MAX_OBJECT_BYTES} bytes; write JSON Lines instead")
+        return
+    yield _parsed(body, 1)
+
+
+def _array(stream: IO[bytes]) -> Iterator[JsonRecord | Rejected]:
+    """The elements of one array; after a syntax error nothing more can be told apart, and it says so."""
+    source = _Budget(stream)
+    number = 0
+    try:
+        for number, value in enumerate(ijson.items(source, "item", use_float=True), start=1):
+            source.left = MAX_OBJECT_BYTES
+            if not isinstance(value, dict):
+                yield Rejected(number, _not_object(value))
+            elif _too_deep(value):
+                yield Rejected(number, _too_deep_reason())
+            else:
+                yield number, value
+    except (ijson.JSONError, UnicodeDecodeError, _DamagedError) as error:
+        told = str(error).strip().splitlines()
+        detail = printable(told[0]) if told else "damaged"
+        yield Rejected(
+            number + 1, f"the array is cut off or not JSON ({detail}); nothing after this was read"
+        )
+    except _TooLargeError:
+        reason = f"record of more than {MAX_OBJECT_BYTES} bytes; nothing after it was read"
+        yield Rejected(number + 1, reason)
+
+
+class _Budget:
+    """A reader for ijson that stops when one element needs more than MAX_OBJECT_BYTES."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.left = MAX_OBJECT_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise _TooLargeError
+        return data
+
+
+@contextmanager
+def _opened(path: Path, *, name: str) -> Generator[io.BufferedReader]:
+    """A buffered stream of the decompressed bytes."""
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise IngestError(
+            f"cannot be opened: {error.strerror}", where=printable(name), cure="Check path and permissions."
+        ) from error
+    with raw:
+        magic = raw.read(4)
+        raw.seek(0)
+        if not magic.startswith((_GZIP, _ZSTD)):
+            yield raw
+            return
+        packed = path.stat().st_size
+        inner: Any = gzip.GzipFile(fileobj=raw) if magic.startswith(_GZIP) else pa.input_stream(raw, "zstd")
+        with inner:
+            limit = max(FREE_INFLATION_BYTES, MAX_INFLATION * packed)
+            yield io.BufferedReader(_Inflated(inner, limit=limit, name=name), HEAD_BYTES)
+
+
+class _Inflated(io.RawIOBase):
+    """Decompressed bytes, refused beyond `limit` and with one exception for every kind of damage."""
+
+    def __init__(self, inner: Any, *, limit: int, name: str) -> None:
+        self._inner, self._limit, self._name, self._seen = inner, limit, name, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        try:
+            data = self._inner.read1(len(buffer))
+        except (OSError, EOFError, zlib.error) as error:
+            raise _DamagedError(printable(str(error))) from error
+        self._seen += len(data)
+        if self._seen > self._limit:
+            raise IngestError(
+                f"compressed data inflates to more than {self._limit} bytes",
+                where=printable(self._name),
+                expected=f"at most {MAX_INFLATION} times its compressed size",
+                cure="Decompress the file and check what it holds.",
+            )
+        buffer[: len(data)] = data
+        return len(data)
