@@ -12,7 +12,9 @@ from typing import Any, Literal, Protocol
 
 from ..schemas.config import Config
 
-Table = Literal["decisions", "outcomes", "engine_steps"]
+Table = Literal["decisions", "outcomes", "engine_steps", "contexts"]
+"""contexts: facts about a whole request that are known at its start (request_id, session_id, tenant_id, ts,
+x_*); linking spreads them over the request's decisions, and the store does not keep them."""
 
 
 @dataclass(frozen=True, slots=True)

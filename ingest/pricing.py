@@ -1,0 +1,93 @@
+"""Costs that the log lacks, from the dated list prices of genai-prices: the only module that knows it.
+
+Offline: the price book is the one inside the installed package.
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime
+from typing import Any, Final
+
+from genai_prices import Usage, __version__, data_snapshot
+from genai_prices.types import ModelInfo, Provider
+
+PRICED_LAYERS: Final = ("router", "agent")
+PROVIDER_HINT: Final = "_provider"
+MODEL_HINT: Final = "_model"
+_MAX_NAME: Final = 200
+"""Longer than any model's name; longer text is not looked up."""
+_TOKENS: Final = ("tok_input_uncached", "tok_cache_read", "tok_cache_write", "tok_output")
+
+
+def price(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of a decision with cost_usd and cost_source settled, and without the reader's hints.
+
+    A positive cost is the log's, and so is 0 for a cache hit or a row without tokens. Otherwise a row with
+    tokens is priced by model and date; when that cannot be done its cost is null and 'unpriced', never 0.
+    """
+    row = {name: value for name, value in values.items() if not name.startswith("_")}
+    if row.get("layer") not in PRICED_LAYERS:
+        return row
+    cost = row.get("cost_usd")
+    free = cost == 0 and row.get("cache_hit_kind") not in (None, "none")
+    tokens = any(row.get(name) for name in _TOKENS)
+    if cost is not None and (cost > 0 or free or not tokens):
+        row["cost_source"] = row.get("cost_source") or "logged"
+        return row
+    if not tokens:
+        return row
+    row["cost_usd"] = _list_price(
+        row, model=values.get(MODEL_HINT) or _model(row), provider=values.get(PROVIDER_HINT)
+    )
+    row["cost_source"] = "unpriced" if row["cost_usd"] is None else "priced"
+    return row
+
+
+def price_book() -> str:
+    """Name and version of the price book; it carries no date of its own."""
+    return f"genai-prices {__version__}"
+
+
+def _model(row: dict[str, Any]) -> str | None:
+    return row.get("action_executed") or row.get("action")
+
+
+def _list_price(row: dict[str, Any], *, model: str | None, provider: str | None) -> float | None:
+    uncached, output, when = row.get("tok_input_uncached"), row.get("tok_output"), row.get("ts")
+    if not model or uncached is None or output is None or not isinstance(when, datetime):
+        return None
+    entry = _entry(model, provider)
+    if entry is None:
+        return None
+    read, write = row.get("tok_cache_read") or 0, row.get("tok_cache_write") or 0
+    usage = Usage(
+        input_tokens=uncached + read + write,
+        cache_read_tokens=read,
+        cache_write_tokens=write,
+        output_tokens=output,
+    )
+    try:
+        total = entry[1].calc_price(usage, entry[0], genai_request_timestamp=when).total_price
+    except (LookupError, ValueError):
+        return None
+    return float(total) if total > 0 else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _entry(model: str, provider: str | None) -> tuple[Provider, ModelInfo] | None:
+    """The book's entry. A provider that is named must be known: another one's price is another price."""
+    if len(model) > _MAX_NAME:
+        return None
+    prefix, slash, rest = model.partition("/")
+    attempts: list[tuple[str | None, str]] = [(provider, model)]
+    if slash and provider is None:
+        attempts.append((prefix, rest))
+    elif slash and provider is not None and prefix.lower() == provider.lower():
+        attempts.append((provider, rest))
+    for known_provider, name in attempts:
+        try:
+            return data_snapshot.get_snapshot().find_provider_model(name, None, known_provider, None)
+        except LookupError:
+            continue
+    return None

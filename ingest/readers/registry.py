@@ -1,0 +1,71 @@
+"""The readers, and which of them a file belongs to: recognised by its fields, never by its name."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from ...errors import ConfigError, IngestError
+from ..lines import printable
+from ..seam import Reader
+from . import azure_llm, mooncake, tau_bench
+
+READERS: Final[tuple[Reader, ...]] = (
+    cast(Reader, tau_bench),
+    cast(Reader, azure_llm),
+    cast(Reader, mooncake),
+)
+PARQUET_MAGIC: Final = b"PAR1"
+
+
+class UnknownFormatError(IngestError):
+    """No reader recognises the file; a mapping file may."""
+
+
+def find_reader(head: bytes, *, name: str, format: str | None = None) -> Reader:
+    """The reader of the file called `name`, from its first decompressed bytes or by the user's `format`.
+
+    Raises: ConfigError when `format` names no reader; IngestError when no reader or more than one matches.
+    """
+    if format is not None:
+        return _named(format)
+    matching = [reader for reader in READERS if reader.sniff(head)]
+    if len(matching) == 1:
+        return matching[0]
+    where = printable(name)
+    if matching:
+        names = ", ".join(reader.NAME for reader in matching)
+        raise IngestError(
+            f"looks like several formats: {names}", where=where, cure="Choose one with --format."
+        )
+    raise UnknownFormatError(
+        _looks_like(head),
+        where=where,
+        expected=f"one of {', '.join(reader.NAME for reader in READERS)}",
+        cure="Describe its columns in a mapping file and give it with --mapping FILE.",
+    )
+
+
+def _named(format: str) -> Reader:
+    for reader in READERS:
+        if reader.NAME == format:
+            return reader
+    raise ConfigError.unknown_key(format, where="--format", known=[reader.NAME for reader in READERS])
+
+
+def _looks_like(head: bytes) -> str:
+    if not head.strip():
+        return "the file is empty"
+    if head.startswith(PARQUET_MAGIC):
+        return "a Parquet file, not a known format"
+    if b"\0" in head or _is_binary(head):
+        return "binary data, not a known format"
+    return "not a known format"
+
+
+def _is_binary(head: bytes) -> bool:
+    """Whether the head is not UTF-8; its last character may be cut."""
+    try:
+        head[:-4].decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start < len(head) - 8
+    return False
