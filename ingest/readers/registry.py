@@ -46,10 +46,10 @@ def find_reader(head: bytes, *, name: str, format: str | None = None) -> Reader:
 
 
 def _named(format: str) -> Reader:
-    for reader in READERS:
-        if reader.NAME == format:
-            return reader
-    raise ConfigError.unknown_key(format, where="--format", known=[reader.NAME for reader in READERS])
+    by_name = {reader.NAME: reader for reader in READERS}
+    if format not in by_name:
+        raise ConfigError.unknown_key(format, where="--format", known=by_name)
+    return by_name[format]
 
 
 def _looks_like(head: bytes) -> str:
