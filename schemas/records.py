@@ -89,7 +89,8 @@ class Price:
     """One price with unit and provenance; `value` None means unknown, which is not 0.
 
     name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho),
-    'break_even_task_value' (V*). An unbounded end of an interval is None beside a reason.
+    'break_even_task_value' (V*), 'cap_price_cost', 'cap_price_latency', 'cap_price_risk' (what a cap
+    of the config implies). An unbounded end of an interval is None beside a reason.
     """
 
     name: str
@@ -145,7 +146,9 @@ class Finding:
     """A failure mode looked for in one segment: dollars with interval and grade, and what to do.
 
     status: found | inconclusive (interval covers 0) | none_found (mde_usd says what could have been
-    seen) | not_identified | no_data. Dollars are over the window of the logs.
+    seen) | not_identified | no_data. Dollars are over the window of the logs. `action`, `baseline` and
+    `direction` name the rows of Estimates.gains; `moved` is how many decisions the change moves.
+    `counted` is False for an alternative that would move the same decisions as a better finding.
     """
 
     mode: str
@@ -156,6 +159,9 @@ class Finding:
     grade: Grade
     action: str | None = None
     baseline: str | None = None
+    direction: str | None = None
+    moved: float | None = None
+    counted: bool = True
     usd: float | None = None
     usd_lower: float | None = None
     usd_upper: float | None = None
@@ -192,6 +198,8 @@ class Estimates:
     coverage: per layer, decision point and grade: decisions, spend_usd, unpriced_tokens, reason.
     overlap: per contrast, arm and propensity bin: count.
     window: first and last timestamp as ISO text, or None.
+    consumption: per capped quantity ('cost', 'latency', 'risk') the mean per decision with `lower`,
+    `upper`, `n`; empty when no cap has to be judged.
     """
 
     contrasts: pl.DataFrame
@@ -204,6 +212,7 @@ class Estimates:
     seed: int
     window: tuple[str | None, str | None] = (None, None)
     notes: tuple[str, ...] = field(default=())
+    consumption: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def where(self, **columns: str) -> list[Estimate]:
         """The contrasts whose columns equal the given values, as records.
