@@ -1,0 +1,240 @@
+"""Arrays to the frames of `Estimates`: contrasts, joint means, gains, coverage and overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..schemas.columns import DECISIONS
+from ..schemas.records import GRADES, Estimate
+from ..schemas.tables import arrow_schema
+from .contrasts import SegmentResult
+from .pairs import NET, Pair, Valuation
+from .problem import Problem
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_CONTRAST: Final = {
+    "layer": pl.String,
+    "decision_point": pl.String,
+    "segment": pl.String,
+    "action": pl.String,
+    "baseline": pl.String,
+}
+JOINT: Final = pl.DataFrame(
+    schema={
+        **_CONTRAST,
+        "estimand": pl.String,
+        "grade": pl.String,
+        "theta": pl.List(pl.Float64),
+        "cov": pl.List(pl.Float64),
+        "df": pl.Float64,
+        "n": pl.Int64,
+        "clusters": pl.Int64,
+        "ess": pl.Float64,
+        "reason": pl.String,
+    }
+)
+GAINS: Final = pl.DataFrame(
+    schema={
+        **_CONTRAST,
+        "direction": pl.String,
+        "cluster": pl.String,
+        "usd": pl.Float64,
+        "decisions": pl.Float64,
+    }
+)
+OVERLAP: Final = pl.DataFrame(
+    schema={
+        "layer": pl.String,
+        "decision_point": pl.String,
+        "action": pl.String,
+        "baseline": pl.String,
+        "arm": pl.String,
+        "bin_left": pl.Float64,
+        "count": pl.Int64,
+    }
+)
+_BIN: Final = 0.05
+"""Width of the propensity bins of the overlap plot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A decision point with why it is, or is not, identified, and what to log next."""
+
+    layer: str
+    decision_point: str
+    reason: str
+    advice: str
+
+
+def empty(table: str) -> pl.DataFrame:
+    """An empty frame in the layout of a shared table."""
+    frame = pl.from_arrow(arrow_schema(table).empty_table())
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def stack(parts: list[pl.DataFrame], layout: pl.DataFrame) -> pl.DataFrame:
+    """All parts under each other in the columns and types of `layout`."""
+    if not parts:
+        return layout
+    return pl.concat([p.select(layout.columns).cast(layout.schema) for p in parts])
+
+
+def estimates(rows: tuple[Estimate, ...]) -> pl.DataFrame:
+    """Rows of estimates.parquet."""
+    return pl.DataFrame([r.to_dict() for r in rows], schema=empty("estimates").schema)
+
+
+def joint(pair: Pair, segment: str, result: SegmentResult) -> pl.DataFrame:
+    """The joint mean vector of one contrast in one segment, with its covariance."""
+    assert result.mean is not None
+    row = {
+        **_names(pair, segment),
+        "estimand": result.estimand,
+        "grade": result.grade,
+        "theta": result.mean.theta[:NET].tolist(),
+        "cov": result.mean.cov[:NET, :NET].ravel().tolist(),
+        "df": result.mean.df,
+        "n": int(result.rows.sum()),
+        "clusters": result.mean.clusters,
+        "ess": result.ess,
+        "reason": result.reason,
+    }
+    return pl.DataFrame([row], schema=JOINT.schema)
+
+
+def gains(pair: Pair, segment: str, direction: str, rows: Mask, moved: Array, gain: Array) -> pl.DataFrame:
+    """Dollars gained and decisions moved per cluster."""
+    used = np.flatnonzero(rows)
+    count = len(pair.problem.cluster_ids)
+    cluster = pair.problem.cluster[used]
+    usd = np.bincount(cluster, weights=moved[used] * gain[used], minlength=count)
+    decisions = np.bincount(cluster, weights=moved[used], minlength=count)
+    held = decisions > 0
+    return pl.DataFrame(
+        {
+            "cluster": np.array(pair.problem.cluster_ids)[held].tolist(),
+            "usd": usd[held],
+            "decisions": decisions[held],
+        },
+        schema={"cluster": pl.String, "usd": pl.Float64, "decisions": pl.Float64},
+    ).with_columns(
+        pl.lit(direction).alias("direction"),
+        *(pl.lit(v).alias(k) for k, v in _names(pair, segment).items()),
+    )
+
+
+def overlap(pair: Pair) -> pl.DataFrame:
+    """Histogram of the propensity of the action among those who took it and those who took the baseline."""
+    edges = np.arange(0.0, 1.0 + _BIN / 2, _BIN)
+    parts: list[pl.DataFrame] = []
+    for name, took in ((pair.action, pair.took_a), (pair.baseline, pair.took_b)):
+        count, _ = np.histogram(pair.e_a[took & pair.feasible], bins=edges)
+        parts.append(
+            pl.DataFrame({"bin_left": np.round(edges[:-1], 2), "count": count.astype(np.int64)}).with_columns(
+                pl.lit(name).alias("arm")
+            )
+        )
+    names = _names(pair, "all")
+    del names["segment"]
+    return pl.concat(parts).with_columns(pl.lit(v).alias(k) for k, v in names.items())
+
+
+def coverage(frame: pl.DataFrame, ledger: pl.DataFrame, questions: list[Question]) -> pl.DataFrame:
+    """Per decision point and grade: decisions, spend, unpriced decisions and tokens, reason and advice.
+
+    A decision has the best grade of its contrasts; a decision in no contrast has grade N.
+    """
+    rank = {g: i for i, g in enumerate(GRADES)}
+    best = ledger.group_by("decision_id").agg(
+        rank=pl.col("grade").replace_strict(rank, return_dtype=pl.Int64).min()
+    )
+    tokens = [c.name for c in DECISIONS if c.unit == "tokens" and c.name in frame.columns]
+    tokens = [
+        t for t in tokens if t in ("tok_input_uncached", "tok_cache_read", "tok_cache_write", "tok_output")
+    ]
+    cost = pl.col("cost_usd") if "cost_usd" in frame.columns else pl.lit(None, dtype=pl.Float64)
+    source = pl.col("cost_source") if "cost_source" in frame.columns else pl.lit(None, dtype=pl.String)
+    unpriced = (source == "unpriced").fill_null(value=False)
+    used = pl.sum_horizontal(tokens) if tokens else pl.lit(0)
+    about = pl.DataFrame(
+        [(q.layer, q.decision_point, q.reason, q.advice) for q in questions],
+        schema={"layer": pl.String, "decision_point": pl.String, "reason": pl.String, "advice": pl.String},
+        orient="row",
+    )
+    return (
+        frame.join(best, on="decision_id", how="left")
+        .with_columns(rank=pl.col("rank").fill_null(rank["N"]))
+        .group_by("layer", "decision_point", "rank")
+        .agg(
+            decisions=pl.len().cast(pl.Int64),
+            spend_usd=cost.sum(),
+            unpriced_decisions=unpriced.sum().cast(pl.Int64),
+            unpriced_tokens=used.filter(unpriced).sum().cast(pl.Int64),
+        )
+        .join(about, on=["layer", "decision_point"], how="left")
+        .sort("layer", "decision_point", "rank")
+        .with_columns(grade=pl.col("rank").replace_strict(dict(enumerate(GRADES)), return_dtype=pl.String))
+        .select(
+            "layer",
+            "decision_point",
+            "grade",
+            "decisions",
+            "spend_usd",
+            "unpriced_decisions",
+            "unpriced_tokens",
+            "reason",
+            "advice",
+        )
+    )
+
+
+def window(frame: pl.DataFrame) -> tuple[str | None, str | None]:
+    """First and last timestamp as ISO text."""
+    if "ts" not in frame.columns or frame["ts"].null_count() == frame.height:
+        return None, None
+    ends = frame.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0)
+    return ends[0].isoformat(), ends[1].isoformat()
+
+
+def unknown_pair(problem: Problem, action: str, baseline: str, value: Valuation) -> Pair:
+    """A contrast about which nothing is known, for refusals."""
+    n = problem.n
+    nothing = np.full((n, NET + 1), np.nan)
+    zeros = np.zeros(n)
+    return Pair(
+        problem=problem,
+        action=action,
+        baseline=baseline,
+        d=nothing,
+        h=zeros,
+        e_a=zeros,
+        e_b=zeros,
+        w=zeros,
+        took_a=problem.arm == problem.arm_index(action),
+        took_b=problem.arm == problem.arm_index(baseline),
+        noise=nothing,
+        tau=nothing,
+        grade="N",
+        method="none",
+        notes=(),
+        value=value,
+    )
+
+
+def _names(pair: Pair, segment: str) -> dict[str, str]:
+    return {
+        "layer": pair.problem.layer,
+        "decision_point": pair.problem.decision_point,
+        "segment": segment,
+        "action": pair.action,
+        "baseline": pair.baseline,
+    }

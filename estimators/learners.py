@@ -1,0 +1,152 @@
+"""Nuisance learners: spline ridge for means, logit for probabilities, boosting where it predicts better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
+
+from .design import Design
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_PENALTIES: Final = 10.0 ** np.arange(-2.0, 5.0)
+"""Ridge penalties tried, in units of one standardised row."""
+_BOOST_ROWS: Final = 1000
+"""Training rows per arm below which boosting is not tried (METHODS A1)."""
+_BOOST_GAIN: Final = 0.99
+"""Boosting must cut the held-out loss by one per cent to replace the simpler learner."""
+
+
+def _trees(design: Design, n: int) -> dict[str, Any]:
+    return {
+        "max_iter": 100,
+        "learning_rate": 0.1,
+        "max_leaf_nodes": 15,
+        "min_samples_leaf": max(30, int(np.sqrt(n))),
+        "early_stopping": False,
+        "random_state": 0,
+        "categorical_features": list(design.categorical),
+    }
+
+
+def ridge(X: Array, Y: Array, X_new: Array) -> Array:
+    """Predictions (m, q) at X_new of ridge regressions of each column of Y on X with an intercept.
+
+    The penalty of each column minimises generalised cross-validation (Golub, Heath & Wahba 1979).
+    """
+    mean = Y.mean(axis=0)
+    if X.shape[1] == 0 or X.shape[0] < 2:
+        return np.broadcast_to(mean, (X_new.shape[0], Y.shape[1])).copy()
+    centre = X.mean(axis=0)
+    values, vectors = np.linalg.eigh((X - centre).T @ (X - centre))
+    values = np.maximum(values, 0.0)
+    projected = vectors.T @ ((X - centre).T @ (Y - mean))
+    total = ((Y - mean) ** 2).sum(axis=0)
+    n = X.shape[0]
+    best, chosen = np.full(Y.shape[1], np.inf), np.zeros_like(projected)
+    for penalty in _PENALTIES:
+        shrunk = projected / (values + penalty)[:, None]
+        rss = total - 2 * (projected * shrunk).sum(axis=0) + (values[:, None] * shrunk**2).sum(axis=0)
+        dof = 1.0 + float((values / (values + penalty)).sum())
+        gcv = rss / max(n - dof, 1e-9) ** 2 if dof < n else np.full(Y.shape[1], np.inf)
+        better = gcv < best
+        best = np.where(better, gcv, best)
+        chosen = np.where(better[None, :], shrunk, chosen)
+    return mean + (X_new - centre) @ (vectors @ chosen)
+
+
+def boosted_mean(design: Design, y: Array, train: Mask, test: Mask) -> Array:
+    """Predictions at the test rows of boosted trees fitted on the train rows."""
+    model: Any = HistGradientBoostingRegressor(**_trees(design, int(train.sum())))
+    return np.asarray(model.fit(design.raw[train], y[train]).predict(design.raw[test]), dtype=float)
+
+
+def cross_fit_means(design: Design, Y: Array, rows: Mask, folds: Ints) -> Array:
+    """Out-of-fold predictions (n, q) of each column of Y for all n rows, trained on `rows` only.
+
+    The first fold decides, column by column, between ridge and boosting by its held-out squared error.
+    """
+    predictions = np.empty_like(Y)
+    boosted: list[int] = []
+    for turn, fold in enumerate(np.unique(folds)):
+        train, test = rows & (folds != fold), folds == fold
+        if not train.any():
+            train = rows
+        predictions[test] = ridge(design.linear[train], Y[train], design.linear[test])
+        if turn == 0:
+            boosted = _columns_to_boost(design, Y, train, test & rows, predictions)
+        for column in boosted:
+            predictions[test, column] = boosted_mean(design, Y[:, column], train, test)
+    return predictions
+
+
+def _columns_to_boost(design: Design, Y: Array, train: Mask, held_out: Mask, ridge_fit: Array) -> list[int]:
+    if train.sum() < _BOOST_ROWS or held_out.sum() < 2 or design.raw.shape[1] == 0:
+        return []
+    chosen: list[int] = []
+    for column in range(Y.shape[1]):
+        trees = boosted_mean(design, Y[:, column], train, held_out)
+        loss = ((Y[held_out, column] - trees) ** 2).mean()
+        rival = ((Y[held_out, column] - ridge_fit[held_out, column]) ** 2).mean()
+        if loss < _BOOST_GAIN * rival:
+            chosen.append(column)
+    return chosen
+
+
+Fit = Callable[[Mask, Mask], Array]
+
+
+def cross_fit_probabilities(design: Design, labels: Ints, classes: int, folds: Ints, weight: Array) -> Array:
+    """Out-of-fold class probabilities (n, classes): logit, or boosting where the first fold prefers it."""
+
+    def logit(train: Mask, test: Mask) -> Array:
+        model: Any = LogisticRegression(C=1.0, max_iter=500, solver="newton-cholesky")
+        model.fit(design.linear[train], labels[train], sample_weight=weight[train])
+        return _spread(model.classes_, model.predict_proba(design.linear[test]), classes)
+
+    def trees(train: Mask, test: Mask) -> Array:
+        settings = _trees(design, int(train.sum()))
+        model: Any = HistGradientBoostingClassifier(**settings)
+        model.fit(design.raw[train], labels[train], sample_weight=weight[train])
+        return _spread(model.classes_, model.predict_proba(design.raw[test]), classes)
+
+    order = np.unique(folds)
+    fit: Fit = logit
+    if labels.size / classes >= _BOOST_ROWS and design.raw.shape[1] > 0:
+        train, test = folds != order[0], folds == order[0]
+        if np.unique(labels[train]).size == classes:
+            losses = [_log_loss(f(train, test), labels[test]) for f in (logit, trees)]
+            fit = trees if losses[1] < _BOOST_GAIN * losses[0] else logit
+    return _out_of_fold(fit, labels, classes, folds)
+
+
+def _out_of_fold(fit: Fit, labels: Ints, classes: int, folds: Ints) -> Array:
+    out = np.zeros((labels.size, classes))
+    for fold in np.unique(folds):
+        train, test = folds != fold, folds == fold
+        present = np.unique(labels[train])
+        if present.size == 1:
+            out[np.ix_(test, present)] = 1.0
+        elif present.size > 1:
+            out[test] = fit(train, test)
+        else:
+            out[test] = np.bincount(labels, minlength=classes) / labels.size
+    return out
+
+
+def _spread(present: Ints, probabilities: Array, classes: int) -> Array:
+    out = np.zeros((probabilities.shape[0], classes))
+    out[:, present] = probabilities
+    return out
+
+
+def _log_loss(probabilities: Array, labels: Ints) -> float:
+    chosen = probabilities[np.arange(labels.size), labels]
+    return float(-np.log(np.clip(chosen, 1e-12, None)).mean())

@@ -1,0 +1,196 @@
+"""The prices of a run: those the user set, the break-even task values, and what the caps imply."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from ..schemas.config import Config
+from ..schemas.records import Estimates, Price, Prices
+from ..schemas.tables import SCHEMA_VERSION
+from ..schemas.units import LATENCY_PRICE, TASK_VALUE, Amount
+from .break_even import break_even_value
+from .confidence import LEVEL
+
+_BREAK_EVEN: Final = "break_even_task_value"
+_UNSET_TERM: Final = "not set in the config, so this term is left out of the sum"
+_UNSET_VALUE: Final = "not set in the config; no default is assumed, see the break-even values"
+_CAP_UNITS: Final = {"cost": "USD/USD", "latency": LATENCY_PRICE, "risk": "USD/event"}
+_CAP_SYMBOLS: Final = {"cost": "μ_C", "latency": "μ_L", "risk": "μ_R"}
+
+
+def fit_prices(est: Estimates, config: Config | None = None, *, run_id: str = "") -> Prices:
+    """All prices of a run: V, p_C, lambda, rho as set, V* per identified contrast, caps judged.
+
+    A price that nobody set is there with value None and a reason, never with a default; p_C is 1 by
+    the convention of the net objective (METHODS 0.1).
+    """
+    config = config or Config()
+    stamp: dict[str, Any] = {"run_id": run_id, "window_from": est.window[0], "window_to": est.window[1]}
+    prices = (
+        *_task_values(config, stamp),
+        Price(
+            name="cost_price",
+            symbol="p_C",
+            unit="USD/USD",
+            source="implied",
+            value=1.0,
+            method="convention of the net objective",
+            **stamp,
+        ),
+        _term(config.prices.latency, "latency_price", "λ", LATENCY_PRICE, stamp),
+        _term(config.prices.risk, "risk_price", "ρ", "USD/event", stamp),
+        *_break_evens(est, config, stamp),
+        *_caps(est, config, stamp),
+    )
+    return Prices(prices=prices, run_id=run_id, window_from=est.window[0], window_to=est.window[1])
+
+
+def _task_values(config: Config, stamp: dict[str, Any]) -> list[Price]:
+    table = config.prices
+    whole = _set_price(table.task_value, "task_value", "V", TASK_VALUE, _UNSET_VALUE, stamp)
+    by_class = [
+        _set_price(amount, "task_value", "V", TASK_VALUE, "", stamp, segment=f"{config.task_class}={name}")
+        for name, amount in sorted(table.task_value_by_class.items())
+    ]
+    return [whole, *by_class]
+
+
+def _term(amount: Amount | None, name: str, symbol: str, unit: str, stamp: dict[str, Any]) -> Price:
+    return _set_price(amount, name, symbol, unit, _UNSET_TERM, stamp)
+
+
+def _set_price(
+    amount: Amount | None,
+    name: str,
+    symbol: str,
+    unit: str,
+    unset: str,
+    stamp: dict[str, Any],
+    segment: str = "all",
+) -> Price:
+    return Price(
+        name=name,
+        symbol=symbol,
+        unit=amount.unit if amount else unit,
+        source="user",
+        segment=segment,
+        value=amount.value if amount else None,
+        reason=None if amount else unset,
+        **stamp,
+    )
+
+
+def _break_evens(est: Estimates, config: Config, stamp: dict[str, Any]) -> list[Price]:
+    latency, risk = config.prices.latency, config.prices.risk
+    weights = {"latency_price": latency.value if latency else 0.0, "risk_price": risk.value if risk else 0.0}
+    rows = est.joint.filter(pl.col("estimand") != "not_identified") if est.joint.height else est.joint
+    order = ["layer", "decision_point", "action", "baseline", "segment", "estimand"]
+    return [_break_even(row, est.level, weights, stamp) for row in rows.sort(order).iter_rows(named=True)]
+
+
+def _break_even(row: dict[str, Any], level: float, weights: dict[str, float], stamp: dict[str, Any]) -> Price:
+    theta = np.array(row["theta"], dtype=float)
+    cov = np.array(row["cov"], dtype=float).reshape(4, 4)
+    ratio = break_even_value(theta, cov, float(row["df"]), level=level or LEVEL, **weights)
+    return Price(
+        name=_BREAK_EVEN,
+        symbol="V*",
+        unit=TASK_VALUE,
+        source="break_even",
+        segment=row["segment"],
+        value=ratio.value,
+        lower=ratio.lower,
+        upper=ratio.upper,
+        level=ratio.level,
+        layer=row["layer"],
+        decision_point=row["decision_point"],
+        action=row["action"],
+        baseline=row["baseline"],
+        grade=row["grade"],
+        n=row["n"],
+        clusters=row["clusters"],
+        ess=row["ess"],
+        method=f"{row['estimand']}, Fieller interval",
+        reason=ratio.reason or _reading(theta[0], ratio.value, row),
+        **stamp,
+    )
+
+
+def _reading(dq: float, value: float | None, row: dict[str, Any]) -> str | None:
+    """What V* means when it is not simply 'pays above'."""
+    if value is None:
+        return None
+    if dq > 0:
+        return f"{row['action']} pays at any task value" if value < 0 else None
+    if value > 0:
+        return f"{row['action']} is worse in quality and pays only below this task value"
+    return f"{row['action']} pays at no task value"
+
+
+def _caps(est: Estimates, config: Config, stamp: dict[str, Any]) -> list[Price]:
+    caps = {"cost": config.caps.cost, "latency": config.caps.latency, "risk": config.caps.risk}
+    return [_cap(est, name, cap, stamp) for name, cap in caps.items() if cap is not None]
+
+
+def _cap(est: Estimates, quantity: str, cap: Amount, stamp: dict[str, Any]) -> Price:
+    """The price a cap implies: 0 when it is slack (complementary slackness), else unknown with the reason."""
+    used = est.consumption
+    row = used.filter(pl.col("quantity") == quantity) if used.height else used
+    value: float | None = None
+    if row.is_empty():
+        reason = f"the mean {quantity} per decision is not in the estimates, so the cap cannot be judged"
+    elif row["upper"][0] is not None and row["upper"][0] < cap.value:
+        value, reason = 0.0, f"slack: at most {row['upper'][0]:.4g} of {cap} is used"
+    else:
+        reason = (
+            f"may bind: mean {row['mean'][0]:.4g} against {cap}; its price needs a dual, which is not fitted"
+        )
+    return Price(
+        name=f"cap_price_{quantity}",
+        symbol=_CAP_SYMBOLS[quantity],
+        unit="USD/USD" if cap.unit == "USD/decision" else _CAP_UNITS[quantity],
+        source="implied",
+        value=value,
+        n=None if row.is_empty() else row["n"][0],
+        method="complementary slackness",
+        reason=reason,
+        **stamp,
+    )
+
+
+_REALS: Final = ("value", "lower", "upper", "level", "ess")
+_COUNTS: Final = ("n", "clusters")
+
+
+def prices_frame(prices: Prices) -> pl.DataFrame:
+    """The rows of prices.parquet, one per price, with the fields of `Price` as columns."""
+    kinds: dict[str, pl.DataType] = {
+        **dict.fromkeys(_REALS, pl.Float64()),
+        **dict.fromkeys(_COUNTS, pl.Int64()),
+    }
+    schema = {name: kinds.get(name, pl.String()) for name in Price.__dataclass_fields__}
+    return pl.DataFrame([p.to_dict() for p in prices.prices], schema=schema)
+
+
+def prices_json(prices: Prices) -> str:
+    """The text of prices.json: prices with unit, interval, level and grade, under the data window."""
+    entries = [
+        {k: _finite(v) for k, v in p.to_dict().items() if k not in ("run_id", "window_from", "window_to")}
+        for p in prices.prices
+    ]
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": prices.run_id,
+        "data_window": {"from": prices.window_from, "to": prices.window_to},
+        "prices": entries,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,195 @@
+"""One decision point as arrays: outcomes, arms, clusters, weights; from a frame in the decisions layout."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..errors import SchemaError
+from ..schemas.columns import DECISIONS, FEATURE_PREFIX, REPEATED_CONTEXT
+from ..schemas.config import Config
+from ..schemas.records import QUANTITIES
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SKIP: Final = "skip"
+_REQUIRED: Final = ("decision_id", "layer", "decision_point", "action")
+_MIN_TENANTS: Final = 30
+"""With fewer tenants a tenant is too coarse a cluster for a t interval (METHODS A1)."""
+_CONTEXT: Final = {
+    ("serving", "reuse"): ("cache_similarity", "cache_age_s"),
+    ("training", "keep"): ("version_lag", "reward"),
+}
+"""Fixed columns that are known before the action at these decision points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """All decisions at one decision point. n rows, K arms in sorted order.
+
+    outcomes: (n, 4) in the order of QUANTITIES, NaN where not observed. arm: (n,) index into arms.
+    cluster: (n,) codes into cluster_ids. weight: (n,) 1 / keep_prob.
+    """
+
+    layer: str
+    decision_point: str
+    frame: pl.DataFrame
+    arms: tuple[str, ...]
+    arm: Ints
+    outcomes: Array
+    cluster: Ints
+    cluster_ids: tuple[str, ...]
+    cluster_key: str
+    weight: Array
+    features: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of decisions."""
+        return self.frame.height
+
+    def arm_index(self, name: str) -> int:
+        """The position of arm `name`."""
+        return self.arms.index(name)
+
+
+def check_frame(frame: pl.DataFrame) -> None:
+    """Refuse a frame that is not in the decisions layout.
+
+    Raises: SchemaError for missing required columns, unknown columns ("did you mean"), and values that
+    no decision can have (propensity not in (0, 1], keep_prob not in (0, 1], infinite outcomes).
+    """
+    known = [c.name for c in DECISIONS]
+    for name in _REQUIRED:
+        if name not in frame.columns:
+            raise SchemaError(f"column '{name}' is missing", where="decisions", expected=", ".join(_REQUIRED))
+    for name in frame.columns:
+        if name not in known and not name.startswith(FEATURE_PREFIX):
+            close = difflib.get_close_matches(name, known, n=1)
+            cure = f"Did you mean '{close[0]}'?" if close else "Name context features x_*."
+            raise SchemaError(f"unknown column '{name}'", where="decisions", cure=cure)
+    for name in _REQUIRED:
+        if frame[name].null_count():
+            raise SchemaError("null values", where=f"decisions.{name}", expected="a value in every row")
+    for name in ("propensity", "keep_prob"):
+        _check_range(frame, name, low=0.0, high=1.0, low_open=True)
+    _check_range(frame, "quality", low=0.0, high=1.0)
+    for name in ("cost_usd", "latency_s", "loss_usd"):
+        _check_range(frame, name, low=0.0, high=np.inf)
+
+
+def _check_range(frame: pl.DataFrame, name: str, *, low: float, high: float, low_open: bool = False) -> None:
+    if name not in frame.columns:
+        return
+    x = frame[name].cast(pl.Float64)
+    below = (x <= low) if low_open else (x < low)
+    bad = (x.is_nan() | x.is_infinite() | below | (x > high)).fill_null(value=False)
+    if bad.any():
+        row = int(bad.arg_true()[0])
+        bracket = "(" if low_open else "["
+        raise SchemaError(
+            f"{name} is {x[row]}", where=f"decisions row {row}", expected=f"{bracket}{low:g}, {high:g}]"
+        )
+
+
+def problems(frame: pl.DataFrame, config: Config) -> Iterator[Problem]:
+    """The decision points of `frame`, in order of layer and name."""
+    full = _with_all_columns(frame)
+    spread = _request_totals(full)
+    for (layer, point), rows in sorted(
+        full.group_by("layer", "decision_point"), key=lambda item: str(item[0])
+    ):
+        kept = _one_per_request(rows, config) if layer == "agent" else rows
+        if layer == "agent":
+            kept = _cost_to_completion(kept, spread)
+        yield _problem(str(layer), str(point), kept, config)
+
+
+def _with_all_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    absent = [c for c in DECISIONS if c.name not in frame.columns]
+    kinds = {"double": pl.Float64, "int64": pl.Int64, "bool": pl.Boolean, "string": pl.String}
+    types = {c.name: kinds.get(str(c.dtype), pl.Null) for c in absent}
+    return frame.with_columns(pl.lit(None, dtype=t).alias(name) for name, t in types.items())
+
+
+def _request_totals(frame: pl.DataFrame) -> pl.DataFrame:
+    """Cost and latency of each request, from router and agent rows; null when a part is unpriced."""
+    own = frame.filter(pl.col("layer").is_in(["router", "agent"]) & pl.col("request_id").is_not_null())
+    unpriced = (pl.col("cost_source") == "unpriced").any()
+    known = pl.col("cost_usd").is_not_null().any() & ~unpriced.fill_null(value=False)
+    timed = pl.col("latency_s").is_not_null().any()
+    return own.group_by("request_id").agg(
+        cost_usd=pl.when(known).then(pl.col("cost_usd").sum()),
+        latency_s=pl.when(timed).then(pl.col("latency_s").sum()),
+    )
+
+
+def _cost_to_completion(rows: pl.DataFrame, totals: pl.DataFrame) -> pl.DataFrame:
+    """Agent rows carry what their whole request cost: a step that saves a later retry must show it."""
+    return rows.drop("cost_usd", "latency_s").join(totals, on="request_id", how="left", maintain_order="left")
+
+
+def _one_per_request(rows: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """At optional points the question is asked once per request: the first taken row answers it."""
+    point = rows["decision_point"][0]
+    if point not in config.optional_points or SKIP not in rows["action"].unique():
+        return rows
+    order = rows.sort(pl.col("action") == SKIP, "step", "ts", "decision_id", nulls_last=True)
+    lone = pl.col("request_id").is_null()
+    return pl.concat([order.filter(lone), order.filter(~lone).unique("request_id", keep="first")]).sort(
+        "decision_id"
+    )
+
+
+def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config) -> Problem:
+    rows = rows.sort("decision_id")
+    arms = tuple(sorted(rows["action"].unique().to_list()))
+    codes = {name: i for i, name in enumerate(arms)}
+    key, ids = _clusters(rows, config)
+    names, cluster = np.unique(ids.to_numpy().astype(str), return_inverse=True)
+    return Problem(
+        layer=layer,
+        decision_point=point,
+        frame=rows,
+        arms=arms,
+        arm=rows["action"].replace_strict(codes, return_dtype=pl.Int64).to_numpy(),
+        outcomes=_outcomes(rows, config),
+        cluster=cluster.astype(np.int64),
+        cluster_ids=tuple(names.tolist()),
+        cluster_key=key,
+        weight=1.0 / rows["keep_prob"].cast(pl.Float64).fill_null(1.0).to_numpy(),
+        features=_features(rows, layer, point, key),
+    )
+
+
+def _clusters(rows: pl.DataFrame, config: Config) -> tuple[str, pl.Series]:
+    key = config.cluster
+    if key is None:
+        many_tenants = rows["tenant_id"].n_unique() - bool(rows["tenant_id"].null_count()) >= _MIN_TENANTS
+        order = (["tenant_id"] if many_tenants else []) + ["session_id", "request_id"]
+        key = next((name for name in order if rows[name].null_count() < rows.height), "decision_id")
+    lone = pl.format("{}:{}", pl.lit("decision"), pl.col("decision_id"))
+    return key, rows.select(pl.coalesce(pl.col(key).cast(pl.String), lone)).to_series()
+
+
+def _outcomes(rows: pl.DataFrame, config: Config) -> Array:
+    in_dollars = config.prices.risk is not None and config.prices.risk.unit == "USD/USD"
+    risk = "loss_usd" if in_dollars else "incident"
+    columns = [rows[name].cast(pl.Float64) for name in ("quality", "cost_usd", "latency_s", risk)]
+    assert len(columns) == len(QUANTITIES)
+    return np.column_stack([c.fill_null(float("nan")).to_numpy() for c in columns])
+
+
+def _features(rows: pl.DataFrame, layer: str, point: str, cluster_key: str) -> tuple[str, ...]:
+    names = [n for n in rows.columns if n.startswith(FEATURE_PREFIX) and n != REPEATED_CONTEXT]
+    names += _CONTEXT.get((layer, point), ())
+    if cluster_key != "tenant_id":
+        names.append("tenant_id")
+    return tuple(n for n in sorted(names) if rows[n].drop_nulls().n_unique() > 1)

@@ -1,0 +1,249 @@
+"""The probability of each action in each context: logged and tested, or else estimated and calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.isotonic import IsotonicRegression
+
+from ..schemas.records import Grade
+from .design import Design
+from .learners import cross_fit_probabilities
+from .problem import Problem
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_TEST_LEVEL: Final = 0.01
+"""False-discovery rate of the test of logged propensities: a valid log is doubted once in a hundred."""
+_MIN_CELL_VARIANCE: Final = 5.0
+"""Expected variance of a cell's count below which the normal approximation is not used."""
+_DECILES: Final = 10
+_DIGITS: Final = 9
+"""Propensities are binned after rounding: 1 - (1 - e) differs from e in the last bit, by arm."""
+_CALIBRATE_ROWS: Final = 500
+"""Rows per arm from which isotonic calibration is steadier than the raw learner (METHODS A1)."""
+_FLOOR: Final = 0.5
+"""Estimated propensities are kept above _FLOOR / sqrt(n) (thresholded AIPW, Dorn 2025)."""
+
+Source = Literal["logged", "reconstructed", "estimated", "deterministic"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propensities:
+    """matrix: (n, K) probability of each arm. chosen: (n,) probability used to weight the taken action.
+
+    usable: rows where the choice was not fixed by a rule. grade N means that nothing can be weighted.
+    """
+
+    matrix: Array
+    chosen: Array
+    usable: Mask
+    source: Source
+    grade: Grade
+    notes: tuple[str, ...] = ()
+
+
+def deterministic_rows(frame: pl.DataFrame) -> Mask:
+    """Rows whose action a rule fixed: flagged so, or logged with probability 1."""
+    flagged = (frame["propensity_source"] == "deterministic").fill_null(value=False)
+    sure = (frame["propensity"].cast(pl.Float64) == 1.0).fill_null(value=False)
+    return (flagged | sure).to_numpy()
+
+
+def find_propensities(problem: Problem, design: Design, folds: Ints) -> Propensities:
+    """The propensities of `problem`: the logged ones if they pass their test, else estimated ones."""
+    usable = ~deterministic_rows(problem.frame)
+    logged = _logged(problem, usable)
+    notes: list[str] = []
+    if isinstance(logged, str):
+        notes.append(logged)
+    elif logged is not None:
+        chosen, matrix = logged
+        fault = _fault(problem, chosen, matrix, usable)
+        if fault is None:
+            reconstructed = (problem.frame["propensity_source"] == "reconstructed").any()
+            if matrix is None:
+                matrix = _estimate(problem, design, folds, usable)[0]
+                notes.append("only the chosen action's probability is logged; overlap weights are estimated")
+            return Propensities(
+                matrix=matrix,
+                chosen=chosen,
+                usable=usable,
+                source="reconstructed" if reconstructed else "logged",
+                grade="B" if reconstructed else "A",
+                notes=tuple(notes),
+            )
+        notes.append(fault)
+    if not usable.any():
+        return _all_deterministic(problem)
+    matrix, note = _estimate(problem, design, folds, usable)
+    rows = np.arange(problem.n)
+    return Propensities(
+        matrix=matrix,
+        chosen=matrix[rows, problem.arm],
+        usable=usable,
+        source="estimated",
+        grade="C",
+        notes=(*notes, *note),
+    )
+
+
+def logged_fault(problem: Problem) -> str | None:
+    """What is wrong with the logged propensities, or None when they are complete and pass their test."""
+    usable = ~deterministic_rows(problem.frame)
+    logged = _logged(problem, usable)
+    if logged is None or isinstance(logged, str):
+        return logged or "no propensity is logged"
+    return _fault(problem, *logged, usable)
+
+
+def _all_deterministic(problem: Problem) -> Propensities:
+    matrix = np.zeros((problem.n, len(problem.arms)))
+    matrix[np.arange(problem.n), problem.arm] = 1.0
+    return Propensities(
+        matrix=matrix,
+        chosen=np.ones(problem.n),
+        usable=np.zeros(problem.n, dtype=bool),
+        source="deterministic",
+        grade="N",
+        notes=("a rule fixed every choice",),
+    )
+
+
+def _logged(problem: Problem, usable: Mask) -> tuple[Array, Array | None] | str | None:
+    """Logged (chosen, matrix or None), a sentence when they are incomplete, None when there are none."""
+    frame = problem.frame
+    chosen = frame["propensity"].cast(pl.Float64).fill_null(float("nan")).to_numpy().copy()
+    stated = frame["propensity_source"].is_in(["unknown", "estimated"]).fill_null(value=False).to_numpy()
+    chosen[stated] = np.nan
+    present = ~np.isnan(chosen) & usable
+    if not present.any():
+        return None
+    missing = int((usable & ~present).sum())
+    if missing:
+        return f"{missing} of {int(usable.sum())} rows lack a logged propensity, so it is estimated for all"
+    chosen[~usable] = 1.0
+    matrix = _matrix(problem, chosen)
+    if matrix is None and len(problem.arms) == 2:
+        matrix = np.repeat((1.0 - chosen)[:, None], 2, axis=1)
+        matrix[np.arange(problem.n), problem.arm] = chosen
+    return chosen, matrix
+
+
+def _matrix(problem: Problem, chosen: Array) -> Array | None:
+    """The full matrix from the candidate lists, or None when a usable row has none."""
+    lists = problem.frame.select("candidates", "propensities", index=pl.int_range(pl.len()))
+    if lists["propensities"].dtype == pl.Null or lists["candidates"].dtype == pl.Null:
+        return None
+    held = lists.drop_nulls()
+    fixed = chosen == 1.0
+    if held.height < int((~fixed).sum()):
+        return None
+    long = held.explode("candidates", "propensities", empty_as_null=True, keep_nulls=True)
+    codes = {name: i for i, name in enumerate(problem.arms)}
+    known = long.filter(pl.col("candidates").is_in(list(codes)))
+    matrix = np.zeros((problem.n, len(problem.arms)))
+    columns = known["candidates"].replace_strict(codes, return_dtype=pl.Int64).to_numpy()
+    matrix[known["index"].to_numpy(), columns] = known["propensities"].to_numpy()
+    rows = np.flatnonzero(fixed)
+    matrix[rows] = 0.0
+    matrix[rows, problem.arm[rows]] = 1.0
+    return matrix if np.allclose(matrix[np.arange(problem.n), problem.arm], chosen, atol=1e-3) else None
+
+
+def _fault(problem: Problem, chosen: Array, matrix: Array | None, usable: Mask) -> str | None:
+    """What is wrong with the logged propensities, tested cell by cell with Benjamini-Hochberg."""
+    cells = (
+        _mean_weight_cells(problem, chosen, usable)
+        if matrix is None
+        else _count_cells(problem, matrix, usable)
+    )
+    if not cells:
+        return None
+    p = np.array([2 * stats.norm.sf(abs(z)) for z, _ in cells])
+    adjusted = stats.false_discovery_control(p)
+    worst = int(np.argmin(adjusted))
+    if adjusted[worst] >= _TEST_LEVEL:
+        return None
+    z, where = cells[worst]
+    return (
+        f"the logged propensities do not fit the logged choices ({where}, z = {z:+.1f}), so they are not used"
+    )
+
+
+def _count_cells(problem: Problem, matrix: Array, usable: Mask) -> list[tuple[float, str]]:
+    versions = problem.frame["policy_version"].cast(pl.String).fill_null("").to_numpy()
+    cells: list[tuple[float, str]] = []
+    for version in np.unique(versions):
+        rows = usable & (versions == version)
+        for k, name in enumerate(problem.arms):
+            e, taken = matrix[rows, k].round(_DIGITS), problem.arm[rows] == k
+            edges = (
+                np.unique(np.quantile(e, np.linspace(0, 1, _DECILES + 1)[1:-1])) if e.size else np.empty(0)
+            )
+            bins = np.searchsorted(edges, e, side="left")
+            for b in np.unique(bins):
+                cell = bins == b
+                variance = float((e[cell] * (1 - e[cell])).sum())
+                if variance >= _MIN_CELL_VARIANCE:
+                    surplus = float((taken[cell] - e[cell]).sum())
+                    label = f"action {name}, propensity near {e[cell].mean():.2f}"
+                    cells.append((surplus / np.sqrt(variance), label))
+    return cells
+
+
+def _mean_weight_cells(problem: Problem, chosen: Array, usable: Mask) -> list[tuple[float, str]]:
+    """Weights 1 / e of each arm must add up to the number of rows on which it was available."""
+    cells: list[tuple[float, str]] = []
+    n = int(usable.sum())
+    for k, name in enumerate(problem.arms):
+        e = chosen[usable & (problem.arm == k)]
+        variance = float(((1 - e) / e**2).sum())
+        if e.size >= _MIN_CELL_VARIANCE and variance > 0:
+            total = float((1 / e).sum())
+            cells.append(
+                ((total - n) / np.sqrt(variance), f"action {name}, weights add up to {total:.0f} of {n}")
+            )
+    return cells
+
+
+def _estimate(problem: Problem, design: Design, folds: Ints, usable: Mask) -> tuple[Array, tuple[str, ...]]:
+    k = len(problem.arms)
+    sub = Design(
+        linear=design.linear[usable],
+        raw=design.raw[usable],
+        categorical=design.categorical,
+        dropped=design.dropped,
+    )
+    labels, weight = problem.arm[usable], problem.weight[usable]
+    fitted = cross_fit_probabilities(sub, labels, k, folds[usable], weight)
+    if labels.size / k >= _CALIBRATE_ROWS and design.raw.shape[1] > 0:
+        fitted = _calibrated(fitted, labels, weight)
+    floor = _FLOOR / np.sqrt(labels.size)
+    low = fitted < floor
+    fitted = np.where(low, floor, fitted)
+    fitted = fitted / fitted.sum(axis=1, keepdims=True)
+    matrix = np.zeros((problem.n, k))
+    matrix[np.arange(problem.n), problem.arm] = 1.0
+    matrix[usable] = fitted
+    share = float(low.any(axis=1).mean())
+    note = (f"{share:.1%} of rows have an estimated propensity at the floor {floor:.3f}",) if share else ()
+    return matrix, note
+
+
+def _calibrated(fitted: Array, labels: Ints, weight: Array) -> Array:
+    """One-against-rest isotonic calibration, then scaled to sum to 1 (van der Laan et al. 2024)."""
+    columns: list[Array] = []
+    for k in range(fitted.shape[1]):
+        iso = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+        columns.append(np.asarray(iso.fit_transform(fitted[:, k], labels == k, sample_weight=weight)))
+    stacked = np.column_stack(columns)
+    totals = stacked.sum(axis=1, keepdims=True)
+    return np.where(totals > 0, stacked / np.where(totals > 0, totals, 1.0), fitted)
