@@ -1,4 +1,4 @@
-"""Azure LLM inference trace (CSV): arrivals and token counts of a production service, one `admit` per request.
+"""Azure LLM inference trace (CSV): arrivals and token counts of a service, one `admit` per request.
 
 No ids, latencies, caches or models are logged; times are naive with 100 ns digits and taken as UTC.
 """

@@ -42,7 +42,7 @@ def recipe_columns(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_recipe(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` overruled by `recipe`, with the propensity looked up among propensities where those are logged."""
+    """`values` overruled by `recipe`; the propensity is looked up among logged propensities."""
     merged = {**values, **recipe}
     listed, shares = merged.get("candidates"), merged.get("propensities")
     if merged.get("propensity") is None and listed and shares and len(listed) == len(shares):

@@ -41,7 +41,7 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
             yield Rejected(line, str(error))
 
 
-def _trajectory(line: int, result: dict[str, Any], *, rules: StepRules, digest: str) -> list[Item]:
+def _trajectory(line: int, result: dict[str, Any], *, rules: StepRules, digest: str) -> list[Row]:
     task, trial = _index(result, "task_id"), _index(result, "trial")
     info = _object(result.get("info"), "info")
     told = _object(info.get("task"), "info.task")
@@ -49,7 +49,7 @@ def _trajectory(line: int, result: dict[str, Any], *, rules: StepRules, digest: 
     situation = f"task-{task}:{_fingerprint(told) or digest[:8]}"
     context = {"request_id": request, "session_id": situation, REPEATED_CONTEXT: situation}
     gold = {action.get("name") for action in _objects(told.get("actions") or [], "info.task.actions")}
-    rows: list[Item] = [Row("contexts", line, context)]
+    rows = [Row("contexts", line, context)]
     for step, tool in enumerate(_tool_names(result.get("traj"))):
         values = step_values(tool, rules)
         if values["action"] == "act" and values["action_class"] is None and tool in gold:

@@ -1,0 +1,170 @@
+"""OTLP/JSON as the collector's file exporter writes it: spans and evaluations to decisions and outcomes.
+
+GenAI conventions (current and older names), OpenInference, and the request spans of vLLM and SGLang.
+Span attributes `shadowprice.<column>` set columns directly (see recipe.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...schemas.columns import FEATURE_PREFIX
+from ...schemas.config import Config
+from ..actions import StepRules, step_rules
+from ..lines import json_records
+from ..seam import Ignored, Item, LogFile, Rejected, Row
+from . import otlp_dialects as d
+from .otlp_engine import PhaseBook
+from .otlp_outcomes import is_evaluation, logged_outcome, span_ends, span_scores
+from .otlp_rows import BUILDERS, base_columns, context_columns
+from .otlp_walk import SIGNALS, Event, Metric, Piece, Span, pieces
+from .peek import top_keys
+from .recipe import PREFIX, recipe_columns, with_recipe
+
+NAME: Final = "otlp"
+_SNAKE: Final = frozenset({"resource_spans", "resource_logs", "resource_metrics"})
+_BARE: Final = frozenset(
+    {"scopeSpans", "scopeLogs", "scopeMetrics", "scope_spans", "scope_logs", "scope_metrics"}
+)
+_OF_REQUEST: Final = ("session_id", "tenant_id")
+MAX_PLAIN_ANCESTORS: Final = 16
+"""Server and middleware spans above a root agent; a longer chain, or a loop, is no such stack."""
+
+_Spans = dict[tuple[str, str], Span]
+
+
+def sniff(head: bytes) -> bool:
+    """Whether records hold OTLP resource blocks."""
+    return any(keys & (SIGNALS | _SNAKE | _BARE) for keys in top_keys(head))
+
+
+def read(log: LogFile, config: Config) -> Iterator[Item]:
+    """Every span, record and metric of the file as rows, or Ignored or Rejected with the reason."""
+    scene = _Scene(config, step_rules(config), PhaseBook())
+    for record in json_records(log):
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        line, body = record
+        yield from _items(line, list(pieces(body)), scene)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What outlives a record: configuration, rules, and phases that wait for their request span."""
+
+    config: Config
+    rules: StepRules
+    phases: PhaseBook
+
+
+def _items(line: int, found: list[Piece], scene: _Scene) -> Iterator[Item]:
+    spans = {(s.trace_id, s.span_id): s for s in found if isinstance(s, Span)}
+    for span in spans.values():
+        if d.role(span) == "part":
+            scene.phases.note(span)
+    for piece in found:
+        try:
+            if isinstance(piece, Span):
+                yield from _span_items(line, piece, spans, scene)
+            elif isinstance(piece, Event):
+                yield _record_item(line, piece)
+            elif isinstance(piece, Metric):
+                yield Ignored(line, "metric")
+            else:
+                yield Rejected(line, piece.reason)
+        except ValueError as error:
+            where = f"span {piece.span_id}: " if isinstance(piece, Span) else ""
+            yield Rejected(line, f"{where}{error}")
+
+
+def _record_item(line: int, record: Event) -> Item:
+    if not is_evaluation(record):
+        return Ignored(line, "log record that is no evaluation")
+    return Row("outcomes", line, logged_outcome(record))
+
+
+def _span_items(line: int, span: Span, spans: _Spans, scene: _Scene) -> Iterator[Item]:
+    recipe = recipe_columns(
+        {key.removeprefix(PREFIX): value for key, value in span.attributes.items() if key.startswith(PREFIX)}
+    )
+    if span.end_ns is None:
+        yield Ignored(line, "unfinished span")
+        return
+    values = _decision(span, recipe, spans, scene)
+    context = _context(span, recipe, spans, scene)
+    if context is not None:
+        yield Row("contexts", line, context)
+    if values is not None:
+        yield Row("decisions", line, values)
+    elif context is None:
+        yield Ignored(line, "phase of a serving request" if d.role(span) == "part" else d.kind_name(span))
+    yield from (Row("outcomes", line, outcome) for outcome in _outcomes(span, values, context))
+
+
+def _outcomes(
+    span: Span, values: dict[str, Any] | None, context: dict[str, Any] | None
+) -> Iterator[dict[str, Any]]:
+    told = values or context or {}
+    ids = {"request_id": told.get("request_id", span.trace_id), "decision_id": told.get("decision_id")}
+    yield from span_scores(span, ids)
+    if told:
+        yield from span_ends(span, ids)
+
+
+def _decision(span: Span, recipe: dict[str, Any], spans: _Spans, scene: _Scene) -> dict[str, Any] | None:
+    """The decision that the span records, by its role or by the recipe alone; None when it records none.
+
+    Raises: ValueError when the recipe sets columns of a decision that is none.
+    """
+    base = base_columns(span, scene.config)
+    build = BUILDERS.get(d.role(span))
+    if build is not None and not _opens_request(span, spans):
+        phases = scene.phases.columns(span) if d.role(span) == "serving" else {}
+        built = build(span, scene.rules)
+        return with_recipe({**base, **phases, **_known(built)}, recipe)
+    if "decision_point" in recipe and "action" in recipe:
+        values = with_recipe(base, recipe)
+        if values.get("layer") is None:
+            raise ValueError(f"{PREFIX}layer is missing for the decision point {recipe['decision_point']!r}")
+        return values
+    stray = [name for name in recipe if name not in _OF_REQUEST and not name.startswith(FEATURE_PREFIX)]
+    if stray or (recipe and not _opens_request(span, spans)):
+        name = (stray or list(recipe))[0]
+        raise ValueError(
+            f"{PREFIX}{name} on a span that is no decision: set {PREFIX}decision_point and {PREFIX}action too"
+        )
+    return None
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    """Without nulls, so that what the span itself leaves open does not hide what another source told."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _context(span: Span, recipe: dict[str, Any], spans: _Spans, scene: _Scene) -> dict[str, Any] | None:
+    """What the span says about its whole request, when it is the request's root agent, workflow or chain."""
+    if not _opens_request(span, spans):
+        return None
+    told = {n: v for n, v in recipe.items() if n in _OF_REQUEST or n.startswith(FEATURE_PREFIX)}
+    return {**context_columns(span, scene.config), **told}
+
+
+def _opens_request(span: Span, spans: _Spans) -> bool:
+    """Whether the span is an agent, workflow or chain with nothing above it but plain spans up to the root.
+
+    A parent that this record does not hold counts as an agent's: an agent called by another one.
+    """
+    if d.role(span) not in ("agent", "chain"):
+        return False
+    above = span
+    for _ in range(MAX_PLAIN_ANCESTORS):
+        if above.parent_id is None:
+            return True
+        parent = spans.get((above.trace_id, above.parent_id))
+        if parent is None or d.role(parent) != "other":
+            return False
+        above = parent
+    return False
