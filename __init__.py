@@ -1,1 +1,80 @@
-"""x"""
+"""Whether the tokens of AI agents are well spent, and at what prices they should be, read from logs.
+
+Every public name is imported on first use, so that `import shadowprice` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .errors import ShadowpriceError
+    from .estimators.estimate import estimate
+    from .estimators.prices import fit_prices
+    from .ingest.pipeline import ingest
+    from .reports.diagnose import diagnose
+    from .reports.inspection import inspect
+    from .runs import audit, demo
+    from .schemas.config import Config, load_config
+    from .schemas.records import Estimate, Estimates, Finding, Price, Prices
+    from .schemas.store import Store, open_store
+
+    __version__: str
+
+_HOME: Final = {
+    "Config": "schemas.config",
+    "Estimate": "schemas.records",
+    "Estimates": "schemas.records",
+    "Finding": "schemas.records",
+    "Price": "schemas.records",
+    "Prices": "schemas.records",
+    "ShadowpriceError": "errors",
+    "Store": "schemas.store",
+    "audit": "runs",
+    "demo": "runs",
+    "diagnose": "reports.diagnose",
+    "estimate": "estimators.estimate",
+    "fit_prices": "estimators.prices",
+    "inspect": "reports.inspection",
+    "load_config": "schemas.config",
+    "open_store": "schemas.store",
+}
+"""Public name -> the module that holds it. `ingest` is not here: the room itself can be called."""
+
+__all__ = [
+    "Config",
+    "Estimate",
+    "Estimates",
+    "Finding",
+    "Price",
+    "Prices",
+    "ShadowpriceError",
+    "Store",
+    "__version__",
+    "audit",
+    "demo",
+    "diagnose",
+    "estimate",
+    "fit_prices",
+    "ingest",
+    "inspect",
+    "load_config",
+    "open_store",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("shadowprice")
+    if name == "ingest":
+        return import_module(".ingest", __name__)
+    if name not in _HOME:
+        raise AttributeError(f"module 'shadowprice' has no attribute '{name}'")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

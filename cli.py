@@ -1,0 +1,299 @@
+"""The command line: each verb parses, calls one function and prints its answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from . import exits
+from .terminal import Answer, abandon_stdout, envelope, note, reporting, say
+
+if TYPE_CHECKING:
+    from .schemas.config import Config
+
+DEFAULT_OUT: Final = Path("shadowprice-out")
+DEFAULT_DEMO_OUT: Final = Path("shadowprice-demo")
+
+app = typer.Typer(
+    name="shadowprice",
+    help="Are the tokens of your AI agents well spent? Read from the logs you have.",
+    epilog="Example: shadowprice audit logs.jsonl --out run   (try 'shadowprice demo' first)",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+schema_app = typer.Typer(help="The shared tables.", rich_markup_mode=None)
+app.add_typer(schema_app, name="schema")
+
+Logs = Annotated[list[Path], typer.Argument(metavar="LOGS", help="Log files or folders.", show_default=False)]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="Folder for everything the run writes.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="SHADOWPRICE_CONFIG",
+        show_envvar=False,
+        help="shadowprice.toml, or a pyproject.toml with [tool.shadowprice]; found by walking up if not given.",
+    ),
+]
+ShowConfig = Annotated[
+    bool, typer.Option("--show-config", help="Print each setting and its origin, then stop.")
+]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Format of the logs; detected by their content if not given.")
+]
+Mapping = Annotated[
+    Path | None,
+    typer.Option("--mapping", help="TOML file that maps the columns of any CSV, JSONL or Parquet."),
+]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, envvar="SHADOWPRICE_SEED", show_envvar=False, help="Recorded in the run."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace another finished run in the folder.")]
+FailOn = Annotated[
+    str, typer.Option("--fail-on", metavar="none|usd=N|grade=G", help="Exit 1 on a finding at or above this.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks on stderr.")]
+
+
+@app.command(epilog="Example: shadowprice audit logs.jsonl --out run --fail-on usd=500")
+def audit(
+    ctx: typer.Context,
+    logs: Logs,
+    out: Out = DEFAULT_OUT,
+    config: ConfigFile = None,
+    format: Format = None,
+    mapping: Mapping = None,
+    seed: Seed = 0,
+    fail_on: FailOn = "none",
+    force: Force = False,
+    show_config: ShowConfig = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read logs, estimate what each decision was worth, and write the misallocation report."""
+    gate = exits.parse_gate(fail_on)
+    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
+    from . import runs, summary
+
+    with reporting(quiet=quiet) as progress:
+        run = runs.audit(
+            logs,
+            out=out,
+            config=settings,
+            format=format,
+            mapping=mapping,
+            seed=seed,
+            force=force,
+            progress=progress,
+        )
+    _deliver(ctx, summary.of_run(run, gate), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice demo --out demo-run")
+def demo(
+    ctx: typer.Context,
+    out: Out = DEFAULT_DEMO_OUT,
+    seed: Seed = 0,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Audit simulated logs of four layers whose truth is known, and show it beside each estimate."""
+    from . import runs, summary
+
+    with reporting(quiet=quiet) as progress:
+        run = runs.demo(out=out, seed=seed, force=force, progress=progress)
+    _deliver(ctx, summary.of_demo(run), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice inspect logs.jsonl")
+def inspect(
+    ctx: typer.Context,
+    logs: Logs,
+    config: ConfigFile = None,
+    format: Format = None,
+    mapping: Mapping = None,
+    show_config: ShowConfig = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what is in these logs, what can be identified from them, and what to log next."""
+    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
+    from . import runs, summary
+
+    with reporting(quiet=quiet) as progress:
+        found = runs.inspect_logs(logs, config=settings, format=format, mapping=mapping, progress=progress)
+    _deliver(ctx, summary.of_inspection(found), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice ingest logs/ --format litellm --out run")
+def ingest(
+    ctx: typer.Context,
+    logs: Logs,
+    out: Out = DEFAULT_OUT,
+    config: ConfigFile = None,
+    format: Format = None,
+    mapping: Mapping = None,
+    force: Force = False,
+    show_config: ShowConfig = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read logs into the store of a run; the same logs again change nothing."""
+    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
+    from . import runs, summary
+
+    with reporting(quiet=quiet) as progress:
+        store = runs.ingest_run(
+            logs, out=out, config=settings, format=format, mapping=mapping, force=force, progress=progress
+        )
+    _deliver(ctx, summary.of_store(store), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice estimate run --seed 7")
+def estimate(
+    ctx: typer.Context,
+    run: RunDir,
+    config: ConfigFile = None,
+    seed: Seed = 0,
+    force: Force = False,
+    show_config: ShowConfig = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Estimate the contrasts of every decision point from the store of a run."""
+    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
+    from . import rundir, runs, summary
+
+    with reporting(quiet=quiet) as progress:
+        est = runs.estimate_run(run, config=settings, seed=seed, force=force, progress=progress)
+    _deliver(ctx, summary.of_estimates(est, rundir.read_meta(run).run_id), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice prices run")
+def prices(ctx: typer.Context, run: RunDir, json: Json = False, quiet: Quiet = False) -> None:
+    """Fit prices to the estimates of a run, break-even task values among them."""
+    from . import runs, summary
+
+    with reporting(quiet=quiet) as progress:
+        fitted = runs.prices_run(run, progress=progress)
+    _deliver(ctx, summary.of_prices(fitted), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice diagnose run --fail-on grade=B")
+def diagnose(
+    ctx: typer.Context, run: RunDir, fail_on: FailOn = "none", json: Json = False, quiet: Quiet = False
+) -> None:
+    """Look for every failure mode in the estimates of a run."""
+    gate = exits.parse_gate(fail_on)
+    from . import rundir, runs, summary
+
+    with reporting(quiet=quiet) as progress:
+        findings = runs.diagnose_run(run, progress=progress)
+    _deliver(ctx, summary.of_findings(findings, rundir.read_meta(run).run_id, gate), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice report run")
+def report(ctx: typer.Context, run: RunDir, json: Json = False, quiet: Quiet = False) -> None:
+    """Write report.html, report.md and report.json from the findings of a run."""
+    from . import runs, summary
+
+    with reporting(quiet=quiet) as progress:
+        finished = runs.report_run(run, progress=progress)
+    _deliver(ctx, summary.of_run(finished, exits.Gate()), json=json, quiet=quiet)
+
+
+@schema_app.command("show", epilog="Example: shadowprice schema show decisions")
+def schema_show(
+    ctx: typer.Context,
+    table: Annotated[str | None, typer.Argument(help="One table; all tables if not given.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print every column of the shared tables: name, type, unit, meaning."""
+    from . import summary
+
+    _deliver(ctx, summary.of_schema(table), json=json, quiet=quiet)
+
+
+def _configured(ctx: typer.Context, file: Path | None, *, show: bool, json: bool, quiet: bool) -> Config:
+    """The configuration of this command; with `show`, print it with origins and stop."""
+    from . import settings as s
+    from . import summary
+
+    settings = s.resolve(file, environment=os.environ)
+    if show:
+        flags = [
+            s.Setting(name=f"--{name.replace('_', '-')}", value=value, origin=_origin(ctx, name))
+            for name, value in ctx.params.items()
+            if name in ("out", "format", "mapping", "seed", "fail_on", "force")
+        ]
+        _deliver(ctx, summary.of_settings([*flags, *settings.origins]), json=json, quiet=quiet)
+    if settings.file is not None and not quiet:
+        note(f"configuration: {settings.file}")
+    return settings.config
+
+
+def _origin(ctx: typer.Context, name: str) -> str:
+    source = ctx.get_parameter_source(name)
+    origins = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment"}
+    return origins.get(source.name if source else "", "default")
+
+
+def _deliver(ctx: typer.Context, answer: Answer, *, json: bool, quiet: bool) -> None:
+    """Print the answer and end the command with its code."""
+    if not quiet:
+        for warning in answer.warnings:
+            note(f"warning: {warning}")
+    say(envelope(_verb(ctx), answer) if json else answer.text)
+    raise typer.Exit(answer.exit_code)
+
+
+def _verb(ctx: typer.Context) -> str:
+    return ctx.command_path.partition(" ")[2]
+
+
+def run(args: Sequence[str]) -> int:
+    """The exit code of the command line `args`, whose answer has been printed."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        code = typer.main.get_command(app).main(
+            list(args) or ["--help"], prog_name="shadowprice", standalone_mode=False
+        )
+        answer = exits.interrupted() if code == exits.INTERRUPTED else None
+    except BrokenPipeError:
+        abandon_stdout()
+        return exits.BROKEN_PIPE
+    except BaseException as error:  # noqa: BLE001  native libraries panic outside Exception
+        answer = exits.answer_to(error)
+        code = answer.exit_code
+    if answer is None:
+        return code or exits.OK
+    return _fail(args, answer)
+
+
+def _fail(args: Sequence[str], answer: Answer) -> int:
+    """The exit code of a failure, told on stderr and, for --json, in the envelope on stdout."""
+    note(answer.text)
+    if "--json" in args:
+        verb = next((arg for arg in args if not arg.startswith("-")), None)
+        try:
+            say(envelope(verb, answer))
+        except BrokenPipeError:
+            abandon_stdout()
+    return answer.exit_code
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,240 @@
+"""The files of a run folder: what each stage leaves for the next, whole or absent, readable by the owner only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from .errors import SchemaError
+from .schemas.files import atomic_path, write_text
+from .schemas.records import Estimates, Finding, Price, Prices
+from .schemas.tables import SCHEMA_VERSION, arrow_schema, check_version
+
+RUN: Final = "run.json"
+META: Final = "states/meta.json"
+TRUTH: Final = "states/truth.parquet"
+TABLES: Final = {"contrasts": "estimates", "ledger": "ledger"}
+"""Field of Estimates -> shared table, which is also the name of its file."""
+STATES: Final = tuple(f.name for f in fields(Estimates) if f.type == "pl.DataFrame" and f.name not in TABLES)
+"""The other frames of Estimates; each is a file in states/."""
+REPORTS: Final = {"html": "report.html", "markdown": "report.md", "json": "report.json"}
+OUTPUTS: Final[dict[str, tuple[str, ...]]] = {
+    "estimate": tuple(f"{table}.parquet" for table in TABLES.values()),
+    "prices": ("prices.json", "prices.parquet"),
+    "diagnose": ("findings.json", "findings.parquet"),
+    "report": tuple(REPORTS.values()),
+}
+"""Stage -> the files that it leaves, in the order of the stages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta:
+    """What the estimates in a run folder were made from: enough to run every later stage again."""
+
+    run_id: str
+    seed: int
+    level: float
+    window: tuple[str | None, str | None]
+    notes: tuple[str, ...]
+    config: dict[str, Any]
+
+
+def write_estimates(folder: Path, est: Estimates, *, run_id: str, config: dict[str, Any]) -> None:
+    """Write estimates.parquet, ledger.parquet and states/, the description last."""
+    for field, table in TABLES.items():
+        _write_shared(folder / f"{table}.parquet", getattr(est, field), table)
+    for state in STATES:
+        _write_frame(folder / "states" / f"{state}.parquet", getattr(est, state))
+    meta = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "seed": est.seed,
+        "level": est.level,
+        "window": list(est.window),
+        "notes": list(est.notes),
+        "config": config,
+    }
+    _write_json(folder / META, meta)
+
+
+def read_meta(folder: Path) -> Meta:
+    """What the estimates in `folder` were made from.
+
+    Raises: SchemaError when no estimates are there, or another version wrote them.
+    """
+    data = _read_json(folder / META, verb="estimate")
+    return Meta(
+        run_id=data["run_id"],
+        seed=data["seed"],
+        level=data["level"],
+        window=tuple(data["window"]),
+        notes=tuple(data["notes"]),
+        config=data["config"],
+    )
+
+
+def read_estimates(folder: Path) -> Estimates:
+    """The estimates that `write_estimates` left in `folder`."""
+    meta = read_meta(folder)
+    frames = {field: _read_shared(folder / f"{table}.parquet") for field, table in TABLES.items()}
+    frames |= {state: _read_frame(folder / "states" / f"{state}.parquet") for state in STATES}
+    return Estimates(**frames, level=meta.level, seed=meta.seed, window=meta.window, notes=meta.notes)
+
+
+def write_prices(folder: Path, prices: Prices) -> None:
+    """Write prices.json and the same rows as prices.parquet."""
+    head = {"schema_version": SCHEMA_VERSION, "run_id": prices.run_id}
+    window = {"window_from": prices.window_from, "window_to": prices.window_to}
+    _write_frame(folder / "prices.parquet", records_frame(prices.prices, Price))
+    _write_json(folder / "prices.json", {**head, **window, "prices": [p.to_dict() for p in prices.prices]})
+
+
+def read_prices(folder: Path) -> Prices:
+    """The prices that `write_prices` left in `folder`."""
+    data = _read_json(folder / "prices.json", verb="prices")
+    return Prices(
+        prices=tuple(Price(**row) for row in data["prices"]),
+        run_id=data["run_id"],
+        window_from=data["window_from"],
+        window_to=data["window_to"],
+    )
+
+
+def write_findings(folder: Path, findings: Sequence[Finding], *, run_id: str) -> None:
+    """Write findings.json and the same rows as findings.parquet."""
+    head = {"schema_version": SCHEMA_VERSION, "run_id": run_id}
+    _write_frame(folder / "findings.parquet", records_frame(findings, Finding))
+    _write_json(folder / "findings.json", {**head, "findings": [f.to_dict() for f in findings]})
+
+
+def read_findings(folder: Path) -> tuple[Finding, ...]:
+    """The findings that `write_findings` left in `folder`."""
+    data = _read_json(folder / "findings.json", verb="diagnose")
+    return tuple(Finding(**row) for row in data["findings"])
+
+
+def write_report(folder: Path, **texts: str) -> None:
+    """Write report.html, report.md and report.json."""
+    for kind, name in REPORTS.items():
+        write_text(folder / name, texts[kind])
+
+
+def write_truth(folder: Path, truth: pl.DataFrame | None) -> None:
+    """Keep the known truth of a simulated world for the report; None removes that of an earlier run."""
+    if truth is None:
+        (folder / TRUTH).unlink(missing_ok=True)
+    else:
+        _write_frame(folder / TRUTH, truth)
+
+
+def read_truth(folder: Path) -> pl.DataFrame | None:
+    """The known truth of a simulated world, or None for logs of the real one."""
+    return _read_frame(folder / TRUTH) if (folder / TRUTH).is_file() else None
+
+
+def write_run(folder: Path, record: dict[str, Any]) -> None:
+    """Write run.json, which says that the run is complete, with the digest of every output."""
+    digests = {name: digest(folder / name) for names in OUTPUTS.values() for name in names}
+    _write_json(folder / RUN, {"schema_version": SCHEMA_VERSION, **record, "outputs": digests})
+
+
+def finished_run(folder: Path) -> dict[str, Any] | None:
+    """run.json of the complete run in `folder`; None when there is none, or a killed one to do again."""
+    try:
+        record = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError:
+        return None  # not ours, or a half-written file of a full disk
+    return record if isinstance(record, dict) and {"run_id", "store"} <= record.keys() else None
+
+
+def clear(folder: Path, *, stage: str) -> None:
+    """Remove what `stage` and later ones left, run.json first, and temporary files of killed runs."""
+    stages = list(OUTPUTS)
+    later = stages[stages.index(stage) :]
+    states = [META] if stage == "estimate" else []
+    for name in (RUN, *states, *(name for each in later for name in OUTPUTS[each])):
+        (folder / name).unlink(missing_ok=True)
+    for place in (folder, folder / "states"):
+        for leftover in place.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def records_frame(records: Sequence[Any], cls: type) -> pl.DataFrame:
+    """Frozen records as a frame whose column types come from the record's fields, also when empty."""
+    hints = typing.get_type_hints(cls)
+    schema = {name: _dtype(hints[name]) for name in cls.__dataclass_fields__}
+    return pl.DataFrame([record.to_dict() for record in records], schema=schema)
+
+
+def _dtype(hint: Any) -> pl.DataType:
+    inner = [t for t in typing.get_args(hint) if t is not types.NoneType] or [hint]
+    return {int: pl.Int64(), float: pl.Float64()}.get(inner[0], pl.String())
+
+
+def _write_shared(path: Path, frame: pl.DataFrame, table: str) -> None:
+    schema = arrow_schema(table)
+    missing = [name for name in schema.names if name not in frame.columns]
+    if missing:
+        raise SchemaError(f"columns {', '.join(missing)} are missing", where=table)
+    arrow = frame.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd")
+
+
+def _read_shared(path: Path) -> pl.DataFrame:
+    check_version(pq.read_schema(path), where=str(path))
+    return _read_frame(path)
+
+
+def _write_frame(path: Path, frame: pl.DataFrame) -> None:
+    arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    with atomic_path(path) as temporary:
+        pq.write_table(arrow, temporary, compression="zstd")
+
+
+def _read_frame(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise SchemaError("file is missing", where=str(path), cure="Run 'shadowprice estimate RUN' again.")
+    frame = pl.from_arrow(pq.read_table(path))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def _read_json(path: Path, *, verb: str) -> dict[str, Any]:
+    if not path.is_file():
+        cure = f"Run 'shadowprice {verb} RUN' first."
+        raise SchemaError("the stage before has not run", where=str(path), cure=cure)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = data["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SchemaError("not a file of a run", where=str(path), cure=f"Run '{verb}' again.") from error
+    if version != SCHEMA_VERSION:
+        raise SchemaError(
+            f"schema version {version}",
+            where=str(path),
+            expected=f"version {SCHEMA_VERSION}",
+            cure="Upgrade shadowprice, or make the run again with this release.",
+        )
+    return data

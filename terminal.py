@@ -1,0 +1,133 @@
+"""What a person sees in a terminal: text from logs made harmless, progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+ENVELOPE_VERSION: Final = "1"
+PLAIN_LINE_EVERY_S: Final = 10.0
+"""Seconds between progress lines where there is no terminal, so that CI logs stay short."""
+_HIDDEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories that move the cursor, reorder or hide text: control, format, surrogate, separators."""
+
+
+class Progress(Protocol):
+    """What a stage calls as it goes: units done, units in all (0 when unknown), and what is being done."""
+
+    def __call__(self, stage: str, done: int, total: int, what: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a verb hands to the door: data for --json, text for people, and the exit code."""
+
+    data: dict[str, Any]
+    text: str
+    run_id: str | None = None
+    status: str = "ok"
+    exit_code: int = 0
+    warnings: tuple[str, ...] = field(default=())
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    r"""`text` with every control, bidirectional and escape character spelled out; `lines` keeps newlines.
+
+    >>> visible("\x1b[31mred\u202e")
+    '\\x1b[31mred\\u202e'
+    """
+    return "".join(_spelled(char) if _is_hidden(char, lines) else char for char in text)
+
+
+def _is_hidden(char: str, lines: bool) -> bool:
+    return unicodedata.category(char) in _HIDDEN and not (lines and char == "\n")
+
+
+def _spelled(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def envelope(verb: str | None, answer: Answer) -> str:
+    """The one JSON line of --json; ASCII only, so nothing in it can move a cursor."""
+    body = {
+        "schema_version": ENVELOPE_VERSION,
+        "verb": verb,
+        "run_id": answer.run_id,
+        "status": answer.status,
+        "data": answer.data,
+        "warnings": list(answer.warnings),
+    }
+    return json.dumps(body, allow_nan=False)
+
+
+def say(text: str) -> None:
+    """Print a result on stdout."""
+    sys.stdout.write(visible(text, lines=True) + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Print a remark on stderr; a reader that went away is no reason to stop the work."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(visible(text, lines=True) + "\n")
+        sys.stderr.flush()
+
+
+def abandon_stdout() -> None:
+    """Send what is left for stdout nowhere, so that the interpreter does not complain about a broken pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+@contextlib.contextmanager
+def reporting(*, quiet: bool) -> Generator[Progress | None]:
+    """The progress that fits the terminal: a bar, a line now and then, or none with `quiet`."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar() as progress:
+            yield progress
+    else:
+        yield _Lines()
+
+
+class _Lines:
+    """A plain line at most every ten seconds: `estimate 3/12 router.model  41 s`."""
+
+    def __init__(self) -> None:
+        self._began = self._spoke = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        if now - self._spoke >= PLAIN_LINE_EVERY_S:
+            self._spoke = now
+            share = f"{done}/{total}" if total else str(done)
+            note(f"{stage} {share} {visible(what)}  {now - self._began:.0f} s")
+
+
+@contextlib.contextmanager
+def _bar() -> Generator[Progress]:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(stage: str, done: int, total: int, what: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=None)
+            label = escape(f"{stage} {visible(what)}")
+            bar.update(tasks[stage], description=label, completed=done, total=total or None)
+
+        yield progress
