@@ -1,0 +1,67 @@
+"""LiteLLM's StandardLoggingPayload, as callbacks write it: JSON Lines, an array, or one object.
+
+`response_time` is never read: for streams it is the time to the first token, for others the total.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ...schemas.config import Config
+from ..convert import as_real
+from ..lines import json_records
+from ..seam import Item, LogFile, Rejected
+from .litellm_rows import Call, call_items, first_token, section, tenant, text, time_of
+from .peek import top_keys
+
+NAME: Final = "litellm"
+_OLDER: Final = frozenset({"call_type", "response_cost", "startTime", "metadata"})
+"""Fields that tell payloads written before litellm_call_id was part of them."""
+_MADE_UP: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""LiteLLM's own trace ids are UUIDs; anything else was set by the caller."""
+
+
+def sniff(head: bytes) -> bool:
+    """Whether records are logging payloads of LiteLLM calls."""
+    return any("litellm_call_id" in keys or keys >= _OLDER for keys in top_keys(head))
+
+
+def read(log: LogFile, config: Config) -> Iterator[Item]:
+    """Per call a router decision, a cache decision where the response cache was asked, and outcomes."""
+    for record in json_records(log):
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        line, payload = record
+        try:
+            yield from call_items(line, _call(payload, config), config)
+        except ValueError as error:
+            yield Rejected(line, str(error))
+
+
+def _call(payload: dict[str, Any], config: Config) -> Call:
+    metadata = section(payload, "metadata")
+    # A call's id is unique even where retries share litellm_call_id, and SpendLogs repeats it.
+    own = text(payload, "id", "litellm_call_id")
+    if own is None:
+        raise ValueError("no field id or litellm_call_id")
+    trace = text(payload, "trace_id")
+    start, end = time_of(payload, "startTime"), time_of(payload, "endTime")
+    if start is None:
+        raise ValueError("no field startTime")
+    return Call(
+        decision_id=own,
+        request_id=trace or own,
+        session_id=text(payload, "session_id")
+        or (trace if trace and not _MADE_UP.fullmatch(trace) else None),
+        tenant_id=tenant(config, metadata),
+        start=start,
+        end=end,
+        first_token=first_token(payload, end) if payload.get("stream") is True else None,
+        cost=as_real(payload.get("response_cost")),
+        usage=section(metadata, "usage_object") or section(section(payload, "response"), "usage"),
+        fields=payload,
+        metadata=metadata,
+    )

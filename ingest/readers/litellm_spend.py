@@ -1,0 +1,58 @@
+"""LiteLLM_SpendLogs, as dumped from the proxy's table: JSON, JSON Lines or CSV, with JSON inside of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ...schemas.config import Config
+from ..convert import as_real, missing
+from ..lines import csv_records, json_records, read_head
+from ..seam import Item, LogFile, Rejected
+from .litellm_rows import Call, call_items, first_token, section, tenant, text, time_of
+from .peek import csv_header, top_keys
+
+NAME: Final = "litellm_spend"
+_FIELDS: Final = frozenset({"spend", "call_type"})
+
+
+def sniff(head: bytes) -> bool:
+    """Whether records or columns are those of the spend log, not of the logging payload."""
+    found = top_keys(head) or [frozenset(csv_header(head))]
+    return any(keys >= _FIELDS and "litellm_call_id" not in keys for keys in found)
+
+
+def read(log: LogFile, config: Config) -> Iterator[Item]:
+    """Per row a router decision, a cache decision where the response cache was asked, and outcomes."""
+    is_json = read_head(log.path).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    for record in json_records(log) if is_json else csv_records(log):
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        line, fields = record
+        try:
+            yield from call_items(line, _call(fields, config), config)
+        except ValueError as error:
+            yield Rejected(line, str(error))
+
+
+def _call(fields: dict[str, Any], config: Config) -> Call:
+    metadata = section(fields, "metadata")
+    own = text(fields, "request_id")
+    start, end = time_of(fields, "startTime"), time_of(fields, "endTime")
+    if own is None or start is None:
+        raise ValueError("no field request_id" if own is None else "no field startTime")
+    return Call(
+        decision_id=own,
+        request_id=own,
+        session_id=text(fields, "session_id"),
+        tenant_id=tenant(config, fields, metadata)
+        or (text(fields, "api_key") if config.tenant == "key" else None),
+        start=start,
+        end=end,
+        first_token=first_token(fields, end),
+        cost=as_real(missing(fields.get("spend"))),
+        usage=section(metadata, "usage_object"),
+        fields=fields,
+        metadata=metadata,
+    )
