@@ -9,9 +9,6 @@ from ..convert import as_real, missing
 
 _RULES: Final = frozenset(
     {
-        "heuristic_scorer",
-        "heuristic_v2",
-        "heuristic_first_short_circuit",
         "hybrid_short_circuit",
         "keyword",
         "literal_keyword_match",
@@ -25,6 +22,7 @@ _RULES: Final = frozenset(
 )
 """Causes where a rule on the request chose. Pins, failovers and fallbacks are no preferences of the
 router, and a classifier is a rule only where its cut-off is logged."""
+_HEURISTIC: Final = "heuristic"
 _BANDIT: Final = "bandit"
 _TEXTS: Final = ("router_type", "tier", "request_type", "cause", "classifier_model")
 _NUMBERS: Final = (
@@ -71,7 +69,11 @@ def _chance(told: dict[str, Any]) -> dict[str, Any]:
     if cause == _BANDIT:
         return {"exploration": True, "propensity_source": "unknown"}
     cut_off = "classifier" in str(cause) and told.get("classifier_threshold") is not None
-    if cause in _RULES or (cut_off and not str(cause).endswith("fallback")):
+    if (
+        cause in _RULES
+        or str(cause).startswith(_HEURISTIC)
+        or (cut_off and not str(cause).endswith("fallback"))
+    ):
         return {"exploration": False, "propensity": 1.0, "propensity_source": "deterministic"}
     return {"propensity_source": "unknown"}
 

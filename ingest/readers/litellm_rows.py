@@ -25,6 +25,7 @@ _MODEL_CALL: Final = re.compile(
 )
 _TOOL_CALL: Final = "call_mcp_tool"
 _MAX_ORIGIN: Final = 60
+_NO_CACHE: Final = "Cache OFF"
 _TENANT_KEYS: Final = {
     "team": ("user_api_key_team_id", "team_id"),
     "organization": ("user_api_key_org_id", "organization_id"),
@@ -57,9 +58,13 @@ class Call:
 
     @property
     def cache_hit(self) -> bool | None:
-        """Whether LiteLLM's response cache answered; None when it was not asked."""
+        """Whether LiteLLM's response cache answered; None when it was not asked.
+
+        False alone is no sign of a cache: streams and failures say it without one. The key is.
+        """
         told = str(self.fields.get("cache_hit")).lower()
-        return {"true": True, "false": False}.get(told)
+        asked = missing(self.fields.get("cache_key")) not in (None, _NO_CACHE)
+        return True if told == "true" else False if told == "false" and asked else None
 
 
 def call_items(line: int, call: Call, config: Config) -> list[Item]:

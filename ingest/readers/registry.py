@@ -7,9 +7,12 @@ from typing import Final, cast
 from ...errors import ConfigError, IngestError
 from ..lines import printable
 from ..seam import Reader
-from . import azure_llm, mooncake, tau_bench
+from . import azure_llm, litellm, litellm_spend, mooncake, otlp, tau_bench
 
 READERS: Final[tuple[Reader, ...]] = (
+    cast(Reader, otlp),
+    cast(Reader, litellm),
+    cast(Reader, litellm_spend),
     cast(Reader, tau_bench),
     cast(Reader, azure_llm),
     cast(Reader, mooncake),
