@@ -39,7 +39,7 @@ ConfigFile = Annotated[
         "--config",
         envvar="SHADOWPRICE_CONFIG",
         show_envvar=False,
-        help="shadowprice.toml, or a pyproject.toml with [tool.shadowprice]; found by walking up if not given.",
+        help="shadowprice.toml, or pyproject.toml with [tool.shadowprice]; found by walking up if not given.",
     ),
 ]
 ShowConfig = Annotated[

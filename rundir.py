@@ -1,4 +1,4 @@
-"""The files of a run folder: what each stage leaves for the next, whole or absent, readable by the owner only."""
+"""The files of a run folder: what a stage leaves for the next, whole or absent, readable by the owner."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from .errors import SchemaError
+from .estimators.prices import prices_frame, prices_json
 from .schemas.files import atomic_path, write_text
 from .schemas.records import Estimates, Finding, Price, Prices
 from .schemas.tables import SCHEMA_VERSION, arrow_schema, check_version
@@ -91,22 +92,20 @@ def read_estimates(folder: Path) -> Estimates:
 
 
 def write_prices(folder: Path, prices: Prices) -> None:
-    """Write prices.json and the same rows as prices.parquet."""
-    head = {"schema_version": SCHEMA_VERSION, "run_id": prices.run_id}
-    window = {"window_from": prices.window_from, "window_to": prices.window_to}
-    _write_frame(folder / "prices.parquet", records_frame(prices.prices, Price))
-    _write_json(folder / "prices.json", {**head, **window, "prices": [p.to_dict() for p in prices.prices]})
+    """Write prices.parquet and prices.json."""
+    _write_frame(folder / "prices.parquet", prices_frame(prices))
+    write_text(folder / "prices.json", prices_json(prices))
 
 
 def read_prices(folder: Path) -> Prices:
     """The prices that `write_prices` left in `folder`."""
     data = _read_json(folder / "prices.json", verb="prices")
-    return Prices(
-        prices=tuple(Price(**row) for row in data["prices"]),
-        run_id=data["run_id"],
-        window_from=data["window_from"],
-        window_to=data["window_to"],
-    )
+    stamp = {
+        "run_id": data["run_id"],
+        "window_from": data["data_window"]["from"],
+        "window_to": data["data_window"]["to"],
+    }
+    return Prices(prices=tuple(Price(**row, **stamp) for row in data["prices"]), **stamp)
 
 
 def write_findings(folder: Path, findings: Sequence[Finding], *, run_id: str) -> None:

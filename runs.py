@@ -7,8 +7,9 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ import polars as pl
 
 from . import rundir
 from .errors import ExportError
-from .schemas.config import FILE_NAME, Config, load_config, parse_config
+from .schemas.config import Config, load_config, parse_config
 from .schemas.records import Estimates, Finding, Prices
 from .schemas.store import MANIFEST, Store, open_store
 from .schemas.tables import SCHEMA_VERSION
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .reports.inspection import Inspection
 
 Paths = str | Path | Iterable[str | Path]
+Mappings = str | Path | Sequence[str | Path]
 
 RECORDED_VERSIONS: Final = (
     "shadowprice",
@@ -68,7 +70,7 @@ def audit(
     out: str | Path,
     config: Config | None = None,
     format: str | None = None,
-    mapping: str | Path | None = None,
+    mapping: Mappings | None = None,
     seed: int = 0,
     force: bool = False,
     progress: Progress | None = None,
@@ -104,7 +106,7 @@ def ingest_run(
     out: str | Path,
     config: Config | None = None,
     format: str | None = None,
-    mapping: str | Path | None = None,
+    mapping: Mappings | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Store:
@@ -120,13 +122,14 @@ def ingest_run(
     folder = Path(out)
     for leftover in folder.glob(f"{_BESIDE}*"):
         shutil.rmtree(leftover)
-    told = {"config": config, "format": format, "mapping": mapping, "progress": _of_stage("ingest", progress)}
+    heard = _of_stage("ingest", progress)
+    read = partial(ingest, paths, config=config, format=format, mapping=mapping, progress=heard)
     finished = rundir.finished_run(folder)
     if finished is None and not force:
-        return ingest(paths, out=folder, **told)
+        return read(out=folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=_BESIDE) as beside:
-        fresh = ingest(paths, out=Path(beside), **told)
+        fresh = read(out=Path(beside))
         if finished is not None and store_digest(fresh) == finished["store"]:
             return open_store(folder)
         if not force:
@@ -171,9 +174,7 @@ def prices_run(folder: str | Path, *, progress: Progress | None = None) -> Price
     meta = rundir.read_meta(folder)
     _tell(progress, "prices")
     rundir.clear(folder, stage="prices")
-    fitted = fit_prices(rundir.read_estimates(folder), _config(meta))
-    stamped = tuple(replace(price, run_id=meta.run_id) for price in fitted.prices)
-    prices = replace(fitted, run_id=meta.run_id, prices=stamped)
+    prices = fit_prices(rundir.read_estimates(folder), _config(meta), run_id=meta.run_id)
     rundir.write_prices(folder, prices)
     return prices
 
@@ -245,7 +246,17 @@ def demo(*, out: str | Path, seed: int = 0, force: bool = False, progress: Progr
     assert world.truth is not None
     config, _ = load_config(world.config)
     truth = pl.read_parquet(world.truth / "contrasts.parquet")
-    return audit(world.logs, out=out, config=config, seed=seed, force=force, progress=progress, truth=truth)
+    mapping = sorted(world.logs.glob("*.mapping.toml"))
+    return audit(
+        world.logs,
+        out=out,
+        config=config,
+        mapping=mapping,
+        seed=seed,
+        force=force,
+        progress=progress,
+        truth=truth,
+    )
 
 
 def inspect_logs(
@@ -253,7 +264,7 @@ def inspect_logs(
     *,
     config: Config | None = None,
     format: str | None = None,
-    mapping: str | Path | None = None,
+    mapping: Mappings | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
     """What the logs at `paths` hold and what they identify; a folder with a store is opened as it is."""

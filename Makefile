@@ -1,0 +1,49 @@
+# Everything below needs Python >= 3.11 and make, and writes only .venv, out-audit and caches.
+#
+#   make audit   install, read the example logs, print the headline and where the report is
+#   make test    install for development, then lint, format check, types and the whole test suite
+#   make bench   time, peak memory and accuracy on larger inputs
+#   make clean   remove everything that these made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := $(shell find . -path ./$(VENV) -prune -o -path ./build -prune -o -name '*.py' -print)
+
+.PHONY: audit test bench clean
+.DELETE_ON_ERROR:
+
+audit: $(VENV)/.installed
+	$(BIN)/shadowprice audit examples/logs $(foreach map,$(wildcard examples/logs/*.mapping.toml),--mapping $(map)) \
+	  --config examples/shadowprice.toml --out out-audit --force
+
+test: $(VENV)/.installed-for-development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pytest -n $(JOBS)
+
+bench: $(VENV)/.installed-for-development
+	$(BIN)/python benchmarks/bench_help.py
+	$(BIN)/python benchmarks/bench_audit.py
+
+clean:
+	rm -rf $(VENV) build dist out-audit shadowprice.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "shadowprice needs Python >= 3.11, but $(PYTHON) is older or absent. Try: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Where the environment is already set up for development, the editable install serves `make audit` too.
+$(VENV)/.installed: $(VENV)/.created pyproject.toml $(SOURCES)
+	@test -f $(VENV)/.installed-for-development || { echo "installing into $(VENV) ..."; $(PIP) install .; }
+	@touch $@
+
+$(VENV)/.installed-for-development: $(VENV)/.created pyproject.toml
+	@echo "installing for development into $(VENV) ..."
+	$(PIP) install --editable '.[dev]'
+	@touch $@
