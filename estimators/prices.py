@@ -88,7 +88,7 @@ def _set_price(
 def _break_evens(est: Estimates, config: Config, stamp: dict[str, Any]) -> list[Price]:
     latency, risk = config.prices.latency, config.prices.risk
     weights = {"latency_price": latency.value if latency else 0.0, "risk_price": risk.value if risk else 0.0}
-    rows = est.joint.filter(pl.col("estimand") != "not_identified") if est.joint.height else est.joint
+    rows = est.joint.filter(pl.col("estimand") != "not_identified")
     order = ["layer", "decision_point", "action", "baseline", "segment", "estimand"]
     return [_break_even(row, est.level, weights, stamp) for row in rows.sort(order).iter_rows(named=True)]
 
@@ -139,8 +139,7 @@ def _caps(est: Estimates, config: Config, stamp: dict[str, Any]) -> list[Price]:
 
 def _cap(est: Estimates, quantity: str, cap: Amount, stamp: dict[str, Any]) -> Price:
     """The price a cap implies: 0 when it is slack (complementary slackness), else unknown with the reason."""
-    used = est.consumption
-    row = used.filter(pl.col("quantity") == quantity) if used.height else used
+    row = est.consumption.filter(pl.col("quantity") == quantity)
     value: float | None = None
     if row.is_empty():
         reason = f"the mean {quantity} per decision is not in the estimates, so the cap cannot be judged"

@@ -17,6 +17,14 @@ PriceSource = Literal["user", "break_even", "implied"]
 Status = Literal["found", "inconclusive", "none_found", "not_identified", "no_data"]
 
 QUANTITIES: Final[tuple[Quantity, ...]] = ("quality", "cost", "latency", "risk")
+CONSUMPTION: Final = {
+    "quantity": pl.String,
+    "mean": pl.Float64,
+    "lower": pl.Float64,
+    "upper": pl.Float64,
+    "n": pl.Int64,
+}
+"""Columns of Estimates.consumption."""
 GRADES: Final[tuple[Grade, ...]] = ("A", "B", "C", "D", "N")
 
 
@@ -212,7 +220,7 @@ class Estimates:
     seed: int
     window: tuple[str | None, str | None] = (None, None)
     notes: tuple[str, ...] = field(default=())
-    consumption: pl.DataFrame = field(default_factory=pl.DataFrame)
+    consumption: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONSUMPTION))
 
     def where(self, **columns: str) -> list[Estimate]:
         """The contrasts whose columns equal the given values, as records.

@@ -122,17 +122,18 @@ def _joint(cases: tuple[Case, ...]) -> pl.DataFrame:
             "segment": c.segment,
             "action": c.action,
             "baseline": c.baseline,
-            "estimand": "ATO" if c.identified else "not_identified",
+            "estimand": "ATO",
             "grade": c.grade,
-            "theta": list(c.theta) if c.identified else [NAN] * 4,
-            "cov": np.diag(np.array(c.sd) ** 2).ravel().tolist() if c.identified else [NAN] * 16,
+            "theta": list(c.theta),
+            "cov": np.diag(np.array(c.sd) ** 2).ravel().tolist(),
             "df": c.clusters - 1.0,
             "n": c.n,
             "clusters": c.clusters,
-            "ess": c.n / 2 if c.identified else None,
-            "reason": c.reason or (None if c.identified else "arms do not overlap"),
+            "ess": c.n / 2,
+            "reason": c.reason,
         }
         for c in cases
+        if c.identified
     ]
     kinds = {
         **_texts("layer", "decision_point", "segment", "action", "baseline", "estimand", "grade"),

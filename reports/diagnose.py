@@ -1,0 +1,199 @@
+"""Candidates of every detector to findings: false-discovery control, statuses, intervals, ranking."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ..estimators.confidence import detectable_effect, interval
+from ..schemas.config import Config
+from ..schemas.records import Estimates, Finding, Prices, Status
+from .diagnostics import cache_misuse, over_routing, under_routing, under_verification
+from .diagnostics.moves import WHOLE, Candidate, Context
+from .multiplicity import FALSE_DISCOVERY_RATE, benjamini_hochberg, selected_level
+from .numbers import count, usd, window_days
+
+DETECTORS: Final = (over_routing, under_routing, under_verification, cache_misuse)
+NOT_CHECKED: Final = ("over_delegation", "serving_congestion", "stale_rollouts")
+"""Failure modes of the paper's Table 2 that this version does not look for."""
+_RANK: Final[dict[Status, int]] = {
+    "found": 0,
+    "inconclusive": 1,
+    "none_found": 2,
+    "not_identified": 3,
+    "no_data": 4,
+}
+_FACTOR_CAP: Final = 100.0
+"""A wait longer than this many windows is not advice any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tested:
+    """A candidate with its place among the tests of its mode."""
+
+    candidate: Candidate
+    p_value: float
+    p_adjusted: float
+    level: float
+    found: bool
+
+
+def diagnose(est: Estimates, prices: Prices, config: Config | None = None) -> tuple[Finding, ...]:
+    """What was found, what is open and what could not be looked at, ranked by the lower bound.
+
+    Each gain is tested one-sided against a materiality of 1 % of what the moved decisions cost; within
+    a mode the false discovery rate is held at 10 % (Benjamini-Hochberg). A finding also needs an interval
+    above 0 at its level, which is the run's level or the false-coverage level, whichever is higher.
+    Findings that would move the same decisions are all shown, and the one with the largest lower bound
+    is counted.
+    """
+    config = config or Config()
+    keys = config.segments if config.segments is not None else (config.task_class,)
+    context = Context(level=est.level, segment_keys=keys)
+    days = window_days(*est.window)
+    findings: list[Finding] = []
+    for detector in DETECTORS:
+        found = detector.detect(est, prices, context)
+        findings += [_untested(c) for c in found if c.gain is None]
+        findings += [_judged(t, days) for t in _tested([c for c in found if c.gain is not None], context)]
+    return tuple(sorted(_counted_once(findings), key=_rank))
+
+
+def _tested(candidates: list[Candidate], context: Context) -> list[_Tested]:
+    """The tests of one mode. Fewer findings raise the level, so it is settled from the top down."""
+    gains = [c.gain for c in candidates if c.gain is not None]
+    p_values = [g.p_value(c.materiality_usd) for g, c in zip(gains, candidates, strict=True)]
+    adjusted = benjamini_hochberg(p_values)
+    chosen = [p <= FALSE_DISCOVERY_RATE for p in adjusted]
+    while True:
+        level = selected_level(sum(chosen), len(chosen), level=context.level)
+        kept = [
+            was and interval(g.usd, g.se, g.df, level=level)[0] > 0
+            for was, g in zip(chosen, gains, strict=True)
+        ]
+        if kept == chosen:
+            break
+        chosen = kept
+    return [
+        _Tested(candidate=c, p_value=p, p_adjusted=q, level=level if found else context.level, found=found)
+        for c, p, q, found in zip(candidates, p_values, adjusted, chosen, strict=True)
+    ]
+
+
+def _judged(tested: _Tested, days: float | None) -> Finding:
+    c = tested.candidate
+    assert c.gain is not None
+    assert c.move is not None
+    lower, upper = interval(c.gain.usd, c.gain.se, c.gain.df, level=tested.level)
+    open_ = c.gain.usd > c.materiality_usd
+    status: Status = "found" if tested.found else "inconclusive" if open_ else "none_found"
+    return replace(
+        _blank(c, status),
+        moved=c.gain.decisions,
+        usd=c.gain.usd,
+        usd_lower=lower,
+        usd_upper=upper,
+        level=tested.level,
+        p_value=tested.p_value,
+        p_adjusted=tested.p_adjusted,
+        mde_usd=c.materiality_usd + detectable_effect(c.gain.se, c.gain.df),
+        claim=_claim(c, status, lower, upper),
+        recommendation=_recommendation(c, status, days),
+    )
+
+
+def _untested(c: Candidate) -> Finding:
+    status: Status = "no_data" if c.absent else "not_identified"
+    return replace(_blank(c, status), claim=c.reason or "", recommendation=c.advice)
+
+
+def _blank(c: Candidate, status: Status) -> Finding:
+    price = c.break_even
+    return Finding(
+        mode=c.question.mode,
+        status=status,
+        layer=c.question.layer,
+        decision_point=c.question.decision_point,
+        segment=c.move.segment if c.move else WHOLE,
+        grade=c.grade,
+        action=c.move.action if c.move else None,
+        baseline=c.move.baseline if c.move else None,
+        direction=c.move.direction if c.move else None,
+        break_even_usd=price.value if price is not None else None,
+        n=c.n,
+        clusters=c.clusters,
+        reason=c.reason,
+    )
+
+
+def where(segment: str) -> str:
+    """A segment as a place in a sentence."""
+    return "all decisions" if segment == WHOLE else segment
+
+
+def _claim(c: Candidate, status: Status, lower: float, upper: float) -> str:
+    assert c.gain is not None
+    assert c.move is not None
+    verb = {"found": "would gain", "inconclusive": "may gain"}.get(status, "shows no material gain:")
+    return (
+        f"In {where(c.move.segment)}, taking {c.move.target} instead of {c.move.source} in "
+        f"{count(c.gain.decisions)} decisions {verb} {usd(c.gain.usd)} [{usd(lower)}, {usd(upper)}]"
+    )
+
+
+def _recommendation(c: Candidate, status: Status, days: float | None) -> str:
+    assert c.gain is not None
+    assert c.move is not None
+    if status == "none_found":
+        return "nothing to change"
+    change = c.question.change.format(where=where(c.move.segment), source=c.move.source, target=c.move.target)
+    if status == "found":
+        return change
+    excess = c.gain.usd - c.materiality_usd
+    factor = (detectable_effect(c.gain.se, c.gain.df) / excess) ** 2
+    return f"wait before you {change}: {_wait(factor, days)}"
+
+
+def _wait(factor: float, days: float | None) -> str:
+    """How much more data settles an effect as large as the estimate, with 80 % power."""
+    if factor > _FACTOR_CAP:
+        return f"more than {_FACTOR_CAP:.0f} times the data would be needed"
+    if factor <= 1.0:
+        return "it does not hold up among this many checks; look again with new data"
+    if days is None or days <= 0:
+        return f"about {factor:.1f} times the data would settle it"
+    return f"about {count(math.ceil((factor - 1.0) * days))} more days like these would settle it"
+
+
+def _counted_once(findings: list[Finding]) -> list[Finding]:
+    """Findings that move the same decisions are alternatives: only the best lower bound is counted."""
+    best: dict[tuple[str, str, str, str], Finding] = {}
+    for f in findings:
+        if f.status == "found":
+            key = _moved_decisions(f)
+            if key not in best or (f.usd_lower or 0.0) > (best[key].usd_lower or 0.0):
+                best[key] = f
+    out: list[Finding] = []
+    for f in findings:
+        winner = best.get(_moved_decisions(f)) if f.status == "found" else None
+        if winner is None or winner is f:
+            out.append(f)
+        else:
+            note = f"moves the same decisions as taking {_target(winner)} ({winner.mode}), so it is not added"
+            out.append(replace(f, counted=False, reason=note))
+    return out
+
+
+def _moved_decisions(f: Finding) -> tuple[str, str, str, str]:
+    source = f.action if f.direction == "over" else f.baseline
+    return f.layer, f.decision_point, f.segment, str(source)
+
+
+def _target(f: Finding) -> str:
+    return str(f.baseline if f.direction == "over" else f.action)
+
+
+def _rank(f: Finding) -> tuple[int, bool, float, str, str, str]:
+    lower = f.usd_lower if f.usd_lower is not None else -math.inf
+    return _RANK[f.status], not f.counted, -lower, f.mode, f.segment, f"{f.action} {f.baseline}"

@@ -1,0 +1,146 @@
+"""The one number: recoverable dollars over everything found, with what it rests on in the same breath."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from ..estimators.gains import GAIN_KEYS, Total, total_gain
+from ..schemas.records import Estimates, Finding, Prices
+from .diagnose import DETECTORS
+from .numbers import count, date_range, share, usd, window_days
+
+_MONTH_DAYS: Final = 30.0
+_MIN_DAYS: Final = 7.0
+"""A shorter window holds no full week, so scaling it to a month would scale its weekdays too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """title: the number, or that there is none. given: prices. basis: what it assumes. per_month: scaled.
+
+    excluded: what is not in the number (inconclusive rows, unpriced tokens).
+    """
+
+    total: Total | None
+    title: str
+    interval: str
+    given: str
+    basis: str
+    per_month: str
+    excluded: str
+    checks: str
+
+    def sentence(self) -> str:
+        """All of it in one paragraph, for a terminal or a ticket."""
+        first = ", ".join(p for p in (f"{self.title} {self.interval}".strip(), self.given) if p)
+        parts = (first, self.basis, self.per_month, self.excluded, self.checks)
+        return " ".join(f"{p}." for p in parts if p)
+
+
+def recoverable(est: Estimates, findings: Sequence[Finding]) -> Total | None:
+    """Dollars over the union of the gains of counted findings, with a joint interval; None without any."""
+    keys = [
+        (f.layer, f.decision_point, f.segment, f.action, f.baseline, f.direction)
+        for f in findings
+        if f.status == "found" and f.counted
+    ]
+    chosen = pl.DataFrame(keys, schema=dict.fromkeys(GAIN_KEYS, pl.String), orient="row")
+    rows = est.gains.join(chosen, on=list(GAIN_KEYS), how="semi", maintain_order="left")
+    return total_gain(rows, level=est.level)
+
+
+def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Headline:
+    """The headline of a run; honest when nothing was found or no task value is set."""
+    total = recoverable(est, findings)
+    counted = [f for f in findings if f.status == "found" and f.counted]
+    return Headline(
+        total=total,
+        title=_title(total, findings, prices),
+        interval=_interval(total, est),
+        given=_given(prices),
+        basis=_basis(counted),
+        per_month=_per_month(total, est),
+        excluded=_excluded(est, findings),
+        checks=_checks(findings),
+    )
+
+
+def _title(total: Total | None, findings: Sequence[Finding], prices: Prices) -> str:
+    if total is not None:
+        return f"Recoverable: {usd(total.usd)}"
+    if all(p.value is None for p in prices.named("task_value")):
+        known = any(f.break_even_usd is not None for f in findings)
+        tail = ": the break-even values below say from which value on each change pays" if known else ""
+        return f"No dollar figure, because no task value V is set{tail}"
+    if any(f.status in ("none_found", "inconclusive") for f in findings):
+        return "No recoverable dollars found at these prices"
+    return "No dollar figure: none of the checks is identified from these logs"
+
+
+def _interval(total: Total | None, est: Estimates) -> str:
+    if total is None:
+        return ""
+    when = f"over {date_range(*est.window)}" if est.window[0] else "over these logs"
+    return f"[{usd(total.lower)}, {usd(total.upper)}], {100 * total.level:.0f} % interval, {when}"
+
+
+def _given(prices: Prices) -> str:
+    """The prices that the number was computed at; a price that is not set is named as such."""
+    values = [
+        f"V = {p.value:g} {p.unit}" + ("" if p.segment == "all" else f" in {p.segment}")
+        for p in prices.named("task_value")
+        if p.value is not None
+    ]
+    if not values:
+        return ""
+    for name, term in (("latency_price", "latency"), ("risk_price", "risk")):
+        for p in prices.named(name):
+            is_set = p.value is not None
+            values.append(f"{p.symbol} = {p.value:g} {p.unit}" if is_set else f"{term} not priced")
+    return "at " + ", ".join(values)
+
+
+def _basis(counted: Sequence[Finding]) -> str:
+    if not counted:
+        return ""
+    grades = sorted({f.grade for f in counted})
+    hidden = "; no hidden cause drives both choice and outcome (grade C)" if "C" in grades else ""
+    return (
+        f"The sum of {len(counted)} {'finding' if len(counted) == 1 else 'findings'}, "
+        f"evidence grade {', '.join(grades)}; each change made on its own, everything else as logged{hidden}"
+    )
+
+
+def _per_month(total: Total | None, est: Estimates) -> str:
+    days = window_days(*est.window)
+    if total is None or days is None or days < _MIN_DAYS:
+        return ""
+    k = _MONTH_DAYS / days
+    ends = f"[{usd(k * total.lower)}, {usd(k * total.upper)}]"
+    return f"{usd(k * total.usd)} {ends} per 30 days (these {days:.0f} days times {k:.2f})"
+
+
+def _excluded(est: Estimates, findings: Sequence[Finding]) -> str:
+    open_ = sum(f.status == "inconclusive" for f in findings)
+    unknown = sum(f.status == "not_identified" for f in findings)
+    parts = [f"{open_} inconclusive"] if open_ else []
+    parts += [f"{unknown} not identified"] if unknown else []
+    tokens, rows = int(est.coverage["unpriced_tokens"].sum()), int(est.coverage["unpriced_decisions"].sum())
+    if rows:
+        total = int(est.coverage["decisions"].sum())
+        parts.append(f"{count(tokens)} unpriced tokens ({share(rows / total)} of decisions)")
+    return f"Not in the number: {', '.join(parts)}" if parts else ""
+
+
+def _checks(findings: Sequence[Finding]) -> str:
+    tested = sum(f.p_value is not None for f in findings)
+    modes = {f.mode for f in findings if f.status == "found"}
+    head = f"{len(modes)} of {len(DETECTORS)} checks found misallocation"
+    if not tested:
+        return head
+    places = "place" if tested == 1 else "places"
+    return f"{head}; {tested} {places} tested, at most 10 % of findings expected to be false"

@@ -1,0 +1,35 @@
+"""Everything that a report is made of, in one frozen record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from ..schemas.records import Estimates, Finding, Prices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One run as the report sees it.
+
+    manifest: what ingest counted. provenance: run_id, seed, config, versions, input hashes,
+    schema_version. truth: contrasts of a simulated world (quantity, ate, ato, ...), or None for real logs.
+    """
+
+    est: Estimates
+    prices: Prices
+    findings: tuple[Finding, ...]
+    manifest: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    truth: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The three texts of a report; the same view gives the same bytes."""
+
+    html: str
+    markdown: str
+    json: str
