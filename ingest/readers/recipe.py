@@ -44,6 +44,8 @@ def recipe_columns(given: Mapping[str, Any]) -> dict[str, Any]:
 def with_recipe(values: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     """`values` overruled by `recipe`; the propensity is looked up among logged propensities."""
     merged = {**values, **recipe}
+    if "propensities" in recipe and "propensity" not in recipe:
+        merged["propensity"] = None  # a guess of the reader's gives way to what was logged
     listed, shares = merged.get("candidates"), merged.get("propensities")
     if merged.get("propensity") is None and listed and shares and len(listed) == len(shares):
         merged["propensity"] = dict(zip(listed, shares, strict=True)).get(merged.get("action"))
