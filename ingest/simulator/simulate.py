@@ -18,9 +18,11 @@ from .context import make_context
 from .draw import draw_world
 from .truth import CACHE_SEGMENT, TASK_SEGMENT, contrast_truth, decision_truth, injected_truth
 from .world import World
+from .write_agent import agent_lines
+from .write_outcomes import outcome_lines
 from .write_router import router_lines
-from .write_spans import agent_lines, serving_lines
-from .write_tables import OUTCOME_MAPPING, ROLLOUT_MAPPING, outcome_csv, rollout_lines
+from .write_serving import serving_lines
+from .write_training import ROLLOUT_MAPPING, rollout_lines
 
 MIN_REQUESTS: Final = 20
 MIN_TENANTS: Final = 2
@@ -65,12 +67,11 @@ def simulate(
         ("litellm.jsonl", router_lines(ctx)),
         ("agent-spans.jsonl", agent_lines(ctx)),
         ("serving-spans.jsonl", serving_lines(ctx)),
+        ("outcomes.jsonl", outcome_lines(ctx, label_share=label_share)),
         ("rollouts.jsonl", rollout_lines(ctx)),
     ):
         _write(logs / name, (line + b"\n" for line in lines), compress=compress)
-    _write(logs / "outcomes.csv", [outcome_csv(ctx, label_share=label_share)], compress=compress)
     _write(logs / "rollouts.mapping.toml", [ROLLOUT_MAPPING.encode()])
-    _write(logs / "outcomes.mapping.toml", [OUTCOME_MAPPING.encode()])
     _write(out / FILE_NAME, [config_text().encode()])
     truth = _write_truth(out / "truth", world, null=null) if with_truth else None
     return SimulatedRun(logs=logs, config=out / FILE_NAME, truth=truth, seed=seed, requests=requests)

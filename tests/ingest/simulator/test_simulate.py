@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 from collections.abc import Iterator
@@ -36,6 +35,13 @@ def spans(path: Path) -> Iterator[dict[str, Any]]:
                 yield from scope["spans"]
 
 
+def records(path: Path) -> Iterator[dict[str, Any]]:
+    for line in json_lines(path):
+        for resource in line["resourceLogs"]:
+            for scope in resource["scopeLogs"]:
+                yield from scope["logRecords"]
+
+
 def attribute(span: dict[str, Any], key: str) -> Any:
     found = [item["value"] for item in span["attributes"] if item["key"] == key]
     return next(iter(found[0].values())) if found else None
@@ -60,7 +66,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
     second = simulate(tmp_path / "b", seed=4, requests=60, compress=True)
     third = simulate(tmp_path / "c", seed=5, requests=60, compress=True)
     names = sorted(path.name for path in first.logs.iterdir())
-    assert len(names) == 7
+    assert len(names) == 6
     for name in names:
         assert (first.logs / name).read_bytes() == (second.logs / name).read_bytes(), name
         if name.endswith(".gz"):
@@ -81,7 +87,7 @@ def test_compression_changes_the_packaging_only(tmp_path: Path, run: SimulatedRu
         "agent-spans.jsonl",
         "serving-spans.jsonl",
         "rollouts.jsonl",
-        "outcomes.csv",
+        "outcomes.jsonl",
     ):
         assert gzip.decompress((packed.logs / f"{name}.gz").read_bytes()) == (run.logs / name).read_bytes()
 
@@ -145,8 +151,7 @@ def test_logged_cost_is_tokens_times_price(run: SimulatedRun) -> None:
 def test_every_layer_speaks_of_the_same_requests(run: SimulatedRun) -> None:
     """Kills a layer whose request ids do not join to the others."""
     router = {call["trace_id"] for call in json_lines(run.logs / "litellm.jsonl")}
-    with (run.logs / "outcomes.csv").open(newline="") as file:
-        outcomes = {row["request_id"] for row in csv.DictReader(file)}
+    outcomes = {record["traceId"] for record in records(run.logs / "outcomes.jsonl")}
     assert len(router) == N
     assert outcomes == router
     assert {span["traceId"] for span in spans(run.logs / "agent-spans.jsonl")} == router
@@ -173,8 +178,7 @@ def test_the_truth_cannot_be_read_from_the_logs(run: SimulatedRun) -> None:
 def test_unlabelled_requests_are_absent_from_the_outcomes_only(tmp_path: Path) -> None:
     """Kills a label share that also drops requests."""
     partly = simulate(tmp_path, seed=11, requests=N, label_share=0.5)
-    with (partly.logs / "outcomes.csv").open(newline="") as file:
-        labelled = sum(1 for _ in csv.DictReader(file))
+    labelled = len({record["traceId"] for record in records(partly.logs / "outcomes.jsonl")})
     assert 0.35 * N < labelled < 0.65 * N
     assert len(json_lines(partly.logs / "litellm.jsonl")) == N
 

@@ -1,11 +1,8 @@
-"""The training pipeline's log (JSONL) and the outcomes (CSV), each with the mapping file that reads it."""
+"""The training log: which rollouts entered an update, in a layout of its own, and the mapping for it."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -17,8 +14,6 @@ from .world import stream
 _ROLLOUT_EVERY: Final = 8
 """One request in so many became a rollout."""
 _ROLLOUT_DELAY_S: Final = 86_400.0
-_OUTCOME_DELAY_S: Final = 7_200.0
-"""Mean time until a person has labelled a request."""
 _UPDATE_S: Final = 21_600.0
 """Time between two versions of the trained policy."""
 
@@ -39,29 +34,6 @@ version_trained = "trained_version"
 version_lag = "lag"
 kept = "kept"
 update_id = "update"
-"""
-
-OUTCOME_MAPPING: Final = """\
-format = "csv"
-
-[[outcomes]]
-name = "resolved"
-from = "resolved"
-source = "human"
-ts = {from = "labelled_at", timezone = "UTC"}
-key = "request_id"
-
-[[outcomes]]
-name = "incident"
-from = "incident"
-source = "human"
-key = "request_id"
-
-[[outcomes]]
-name = "loss_usd"
-from = "loss_usd"
-source = "human"
-key = "request_id"
 """
 
 
@@ -91,25 +63,3 @@ def rollout_lines(ctx: Context) -> Iterator[bytes]:
                 "update": f"update-{versions[j]}",
             }
         )
-
-
-def outcome_csv(ctx: Context, *, label_share: float) -> bytes:
-    """The whole of outcomes.csv: one labelled request a line; a share of the requests is never labelled."""
-    world, n = ctx.world, ctx.world.requests.n
-    rng = stream(world.seed, "labels")
-    labelled = rng.random(n) < label_share
-    at = ctx.call_end + 60.0 + rng.exponential(_OUTCOME_DELAY_S, n)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["request_id", "resolved", "labelled_at", "incident", "loss_usd"])
-    for i in np.flatnonzero(labelled).tolist():
-        when = datetime.fromtimestamp(int(at[i]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        row = [
-            ctx.request_ids[i],
-            int(world.resolved[i]),
-            when,
-            int(world.incident[i]),
-            f"{world.loss_usd[i]:.2f}",
-        ]
-        writer.writerow(row)
-    return text.getvalue().encode()
