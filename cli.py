@@ -233,7 +233,7 @@ def _configured(ctx: typer.Context, file: Path | None, *, show: bool, json: bool
     settings = s.resolve(file, environment=os.environ)
     if show:
         flags = [
-            s.Setting(name=f"--{name.replace('_', '-')}", value=value, origin=_origin(ctx, name))
+            s.Setting(name=f"--{name.replace('_', '-')}", value=_plain(value), origin=_origin(ctx, name))
             for name, value in ctx.params.items()
             if name in ("out", "format", "mapping", "seed", "fail_on", "force")
         ]
@@ -241,6 +241,12 @@ def _configured(ctx: typer.Context, file: Path | None, *, show: bool, json: bool
     if settings.file is not None and not quiet:
         note(f"configuration: {settings.file}")
     return settings.config
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [str(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _origin(ctx: typer.Context, name: str) -> str:
@@ -274,6 +280,8 @@ def run(args: Sequence[str]) -> int:
     except BrokenPipeError:
         abandon_stdout()
         return exits.BROKEN_PIPE
+    except SystemExit:
+        raise
     except BaseException as error:  # noqa: BLE001  native libraries panic outside Exception
         answer = exits.answer_to(error)
         code = answer.exit_code

@@ -10,13 +10,14 @@ import polars as pl
 from . import exits
 from .errors import SchemaError
 from .reports import numbers
+from .reports.escape import short, visible
 from .reports.headline import headline
 from .runs import Run
 from .schemas.records import Estimate, Estimates, Finding, Prices
 from .schemas.store import Store
 from .schemas.tables import TABLES
 from .settings import Setting
-from .terminal import Answer, visible
+from .terminal import Answer
 
 if TYPE_CHECKING:
     from .reports.inspection import Inspection
@@ -276,7 +277,7 @@ def _table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...]) -> list[str]:
     """Rows as aligned columns under `head`, with every cell made harmless; nothing without rows."""
     if not rows:
         return []
-    cells = [head, *(tuple(visible(cell) for cell in row) for row in rows)]
+    cells = [head, *(tuple(short(cell) for cell in row) for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

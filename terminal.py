@@ -7,16 +7,15 @@ import json
 import os
 import sys
 import time
-import unicodedata
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from .reports.escape import visible
+
 ENVELOPE_VERSION: Final = "1"
 PLAIN_LINE_EVERY_S: Final = 10.0
 """Seconds between progress lines where there is no terminal, so that CI logs stay short."""
-_HIDDEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories that move the cursor, reorder or hide text: control, format, surrogate, separators."""
 
 
 class Progress(Protocol):
@@ -37,23 +36,6 @@ class Answer:
     warnings: tuple[str, ...] = field(default=())
 
 
-def visible(text: str, *, lines: bool = False) -> str:
-    r"""`text` with every control, bidirectional and escape character spelled out; `lines` keeps newlines.
-
-    >>> visible("\x1b[31mred\u202e")
-    '\\x1b[31mred\\u202e'
-    """
-    return "".join(_spelled(char) if _is_hidden(char, lines) else char for char in text)
-
-
-def _is_hidden(char: str, lines: bool) -> bool:
-    return unicodedata.category(char) in _HIDDEN and not (lines and char == "\n")
-
-
-def _spelled(char: str) -> str:
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
 def envelope(verb: str | None, answer: Answer) -> str:
     """The one JSON line of --json; ASCII only, so nothing in it can move a cursor."""
     body = {
@@ -69,15 +51,20 @@ def envelope(verb: str | None, answer: Answer) -> str:
 
 def say(text: str) -> None:
     """Print a result on stdout."""
-    sys.stdout.write(visible(text, lines=True) + "\n")
+    sys.stdout.write(_lines(text) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """Print a remark on stderr; a reader that went away is no reason to stop the work."""
     with contextlib.suppress(BrokenPipeError):
-        sys.stderr.write(visible(text, lines=True) + "\n")
+        sys.stderr.write(_lines(text) + "\n")
         sys.stderr.flush()
+
+
+def _lines(text: str) -> str:
+    """`text` with nothing but newlines left that could move the cursor."""
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def abandon_stdout() -> None:
