@@ -6,7 +6,7 @@ The one place for unit conversions; every function refuses with a ValueError tha
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
@@ -109,19 +109,20 @@ def utc_from_offset(value: Any, unit: TimeUnit) -> datetime:
     return _after(RELATIVE_EPOCH, value, unit)
 
 
-def utc_from_text(text: Any) -> datetime:
-    """The time that ISO 8601 or RFC 3339 text states, in UTC; naive text is UTC, digits beyond 1 us are cut.
+def utc_from_text(text: Any, *, zone: tzinfo = UTC) -> datetime:
+    """The time that ISO 8601 or RFC 3339 text states, in UTC; naive text is in `zone`.
 
+    Digits beyond 1 us are cut.
     Raises: ValueError for other text or an absurd year.
     """
     if not isinstance(text, str) or "-" not in text[1:8]:
         raise ValueError(f"{text!r} is not a time, expected text such as 2026-11-03T14:05:06.789Z")
-    body = text.strip().removesuffix(" UTC")
+    body = text.strip().replace(" UTC", "+00:00")
     try:
         when = datetime.fromisoformat(body)
     except ValueError as error:
         raise ValueError(f"{text!r} is not a time, expected text such as 2026-11-03T14:05:06Z") from error
-    aware = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    aware = (when.replace(tzinfo=zone) if when.tzinfo is None else when).astimezone(UTC)
     return _plausible(aware, repr(text))
 
 

@@ -1,0 +1,173 @@
+"""One log as checked, priced Parquet parts in its own staging folder; complete once done.json is there.
+
+Staged parts are reused by the next ingest of the same bytes with the same reader and configuration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyarrow.parquet as pq
+
+from ..schemas.columns import FEATURE_PREFIX
+from ..schemas.config import Config
+from ..schemas.files import write_text
+from .batches import SEQUENCE, FeatureKind, feature_kinds, staged_table
+from .checks import problem
+from .pricing import price
+from .seam import Ignored, LogFile, Reader, Rejected, Row, Table
+
+DONE: Final = "done.json"
+QUARANTINE_PIECE: Final = "quarantine.jsonl"
+BATCH_ROWS: Final = 20_000
+MAX_FILE_FEATURES: Final = 1000
+"""x_* columns that one file may bring; more come from a log that turns values into names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What one file came to: its parts on disk, the rows per table, and what was not stored."""
+
+    name: str
+    digest: str
+    format: str
+    folder: Path
+    parts: dict[Table, list[str]]
+    rows: dict[str, int]
+    quarantined: int
+    ignored: dict[str, int]
+    features: dict[str, list[FeatureKind]]
+
+    def files(self, table: Table) -> list[Path]:
+        """The Parquet parts of `table`."""
+        return [self.folder / name for name in self.parts.get(table, [])]
+
+    def to_source(self) -> dict[str, Any]:
+        """The entry of the manifest's sources."""
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "format": self.format,
+            "rows": self.rows,
+            "quarantined": self.quarantined,
+            "ignored": self.ignored,
+        }
+
+
+def staged(folder: Path) -> Staged | None:
+    """What an earlier run staged in `folder`; None when it was not finished."""
+    done = folder / DONE
+    if not done.is_file():
+        return None
+    facts = json.loads(done.read_text(encoding="utf-8"))
+    return Staged(folder=folder, **facts)
+
+
+def stage(
+    log: LogFile, reader: Reader, config: Config, folder: Path, *, on_batch: Callable[[int], None]
+) -> Staged:
+    """Read `log` with `reader` into `folder`; `on_batch` hears the number of records after every batch.
+
+    Raises: IngestError when the file as a whole cannot be read.
+    """
+    folder.mkdir(parents=True)
+    with (folder / QUARANTINE_PIECE).open("w", encoding="utf-8") as quarantine:
+        writer = _Writer(log=log, reader=reader, folder=folder, quarantine=quarantine)
+        for item in reader.read(log, config):
+            writer.take(item)
+            if writer.waiting >= BATCH_ROWS:
+                writer.flush()
+                on_batch(writer.sequence)
+        writer.flush()
+    facts = writer.facts()
+    write_text(folder / DONE, json.dumps(facts, sort_keys=True) + "\n")
+    return Staged(folder=folder, **facts)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Writer:
+    """Collects rows per table and writes them part by part."""
+
+    log: LogFile
+    reader: Reader
+    folder: Path
+    quarantine: IO[str]
+    sequence: int = 0
+    waiting: int = 0
+    quarantined: int = 0
+    ignored: Counter[str] = field(default_factory=Counter[str])
+    rows: Counter[str] = field(default_factory=Counter[str])
+    buffers: dict[Table, list[dict[str, Any]]] = field(default_factory=dict[Table, list[dict[str, Any]]])
+    parts: dict[Table, list[str]] = field(default_factory=dict[Table, list[str]])
+    features: dict[str, set[FeatureKind]] = field(default_factory=dict[str, set[FeatureKind]])
+
+    def take(self, item: Row | Rejected | Ignored) -> None:
+        self.sequence += 1
+        if isinstance(item, Ignored):
+            self.ignored[item.reason] += 1
+        elif isinstance(item, Rejected):
+            self._reject(item.line, item.reason)
+        else:
+            self._row(item)
+
+    def _row(self, row: Row) -> None:
+        plain = {name: value for name, value in row.values.items() if not name.startswith("_")}
+        reason = problem(row.table, plain) or self._too_many_features(plain)
+        if reason is not None:
+            self._reject(row.line, reason)
+            return
+        if row.table == "decisions":
+            plain = price(row.values)
+            plain["propensity_source"] = plain.get("propensity_source") or "unknown"
+        plain |= {
+            "source_format": self.reader.NAME,
+            "source_file": self.log.name,
+            "source_row": row.line,
+            SEQUENCE: self.sequence,
+        }
+        self.buffers.setdefault(row.table, []).append(plain)
+        self.waiting += 1
+
+    def _too_many_features(self, values: dict[str, Any]) -> str | None:
+        new = [name for name in values if name.startswith(FEATURE_PREFIX) and name not in self.features]
+        if len(self.features) + len(new) > MAX_FILE_FEATURES:
+            return f"a new column {new[0]!r} beyond the {MAX_FILE_FEATURES} x_* columns of this file"
+        for name in new:
+            self.features[name] = set()
+        return None
+
+    def _reject(self, line: int, reason: str) -> None:
+        entry = {"file": self.log.name, "row": line, "reason": reason}
+        self.quarantine.write(json.dumps(entry) + "\n")
+        self.quarantined += 1
+
+    def flush(self) -> None:
+        for table, rows in self.buffers.items():
+            if not rows:
+                continue
+            written = self.parts.setdefault(table, [])
+            name = f"{table}-{len(written)}.parquet"
+            pq.write_table(staged_table(table, rows), self.folder / name, compression="zstd")
+            written.append(name)
+            self.rows[table] += len(rows)
+            for feature, kind in feature_kinds(rows).items():
+                self.features[feature].add(kind)
+            rows.clear()
+        self.waiting = 0
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "name": self.log.name,
+            "digest": self.log.digest,
+            "format": self.reader.NAME,
+            "parts": dict(sorted(self.parts.items())),
+            "rows": dict(sorted(self.rows.items())),
+            "quarantined": self.quarantined,
+            "ignored": dict(sorted(self.ignored.items())),
+            "features": {name: sorted(kinds) for name, kinds in sorted(self.features.items())},
+        }
