@@ -1,4 +1,4 @@
-"""OTLP files as they arrive: cut, reordered, doubled, mixed, oddly spelled; rows or reasons, never a crash."""
+"""OTLP files as they arrive: cut, reordered, doubled, mixed, oddly spelled; rows or reasons, no crash."""
 
 from __future__ import annotations
 
