@@ -260,8 +260,17 @@ def _deliver(ctx: typer.Context, answer: Answer, *, json: bool, quiet: bool) -> 
     if not quiet:
         for warning in answer.warnings:
             note(f"warning: {warning}")
-    say(envelope(_verb(ctx), answer) if json else answer.text)
-    raise typer.Exit(answer.exit_code)
+    raise typer.Exit(_said(envelope(_verb(ctx), answer) if json else answer.text, answer.exit_code))
+
+
+def _said(text: str, code: int) -> int:
+    """Print a result; the exit code is `code`, unless the reader of stdout has gone away."""
+    try:
+        say(text)
+    except BrokenPipeError:
+        abandon_stdout()
+        return exits.BROKEN_PIPE
+    return code
 
 
 def _verb(ctx: typer.Context) -> str:
@@ -277,11 +286,8 @@ def run(args: Sequence[str]) -> int:
             list(args) or ["--help"], prog_name="shadowprice", standalone_mode=False
         )
         answer = exits.interrupted() if code == exits.INTERRUPTED else None
-    except BrokenPipeError:
-        abandon_stdout()
-        return exits.BROKEN_PIPE
-    except SystemExit:
-        raise
+    except SystemExit as ended:  # the help text, cut off by the reader of stdout
+        return exits.BROKEN_PIPE if isinstance(ended.__context__, BrokenPipeError) else exits.INTERNAL
     except BaseException as error:  # noqa: BLE001  native libraries panic outside Exception
         answer = exits.answer_to(error)
         code = answer.exit_code
@@ -293,13 +299,10 @@ def run(args: Sequence[str]) -> int:
 def _fail(args: Sequence[str], answer: Answer) -> int:
     """The exit code of a failure, told on stderr and, for --json, in the envelope on stdout."""
     note(answer.text)
-    if "--json" in args:
-        verb = next((arg for arg in args if not arg.startswith("-")), None)
-        try:
-            say(envelope(verb, answer))
-        except BrokenPipeError:
-            abandon_stdout()
-    return answer.exit_code
+    if "--json" not in args:
+        return answer.exit_code
+    verb = next((arg for arg in args if not arg.startswith("-")), None)
+    return _said(envelope(verb, answer), answer.exit_code)
 
 
 def main() -> None:

@@ -1,11 +1,15 @@
-"""What holds for every test: no network."""
+"""What holds for every test: no network, and one small audited world that they share."""
 
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from door import audit_command
+from shadowprice.cli import run
+from shadowprice.ingest.simulator import SimulatedRun, simulate
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +23,17 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket.socket, name, refuse)
     for name in ("getaddrinfo", "gethostbyname", "create_connection"):
         monkeypatch.setattr(socket, name, refuse)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> SimulatedRun:
+    """Logs of a small four-layer world."""
+    return simulate(tmp_path_factory.mktemp("world"), seed=0, requests=400, tenants=30)
+
+
+@pytest.fixture(scope="session")
+def audited(world: SimulatedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a complete run over that world; tests read it and leave it as it is."""
+    out = tmp_path_factory.mktemp("audited") / "run"
+    assert run([*audit_command(world, out), "--quiet"]) == 0
+    return out
