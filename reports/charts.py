@@ -1,0 +1,176 @@
+"""The dollar charts of the report: each states its finding in the title and keeps its numbers in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import altair as alt
+import polars as pl
+
+from ..schemas.records import GRADES, Estimates, Finding
+from . import numbers as fmt
+from .escape import short
+from .headline import Headline
+from .names import mode_name, place_name, status_name
+from .svg import draw, ink, styled
+from .tables import Table, money, table
+
+Values = list[dict[str, Any]]
+
+_LABEL: Final = 44
+"""Characters of a name that fit beside a chart."""
+_MAX_FINDINGS: Final = 15
+_MAX_STEPS: Final = 8
+_MIN_LABELLED: Final = 0.09
+"""A narrower part of the evidence bar has no room for its label."""
+_WIDE: Final = 620
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """title states the finding; table holds the numbers that were drawn."""
+
+    title: str
+    svg: str
+    table: Table
+
+
+def evidence_bar(coverage: pl.DataFrame) -> Chart | None:
+    """Spend by evidence grade, or decisions when nothing is priced."""
+    if coverage.is_empty():
+        return None
+    spend = float(coverage["spend_usd"].sum())
+    what, column = ("spend", "spend_usd") if spend > 0 else ("decisions", "decisions")
+    totals = dict(coverage.group_by("grade").agg(pl.col(column).sum()).iter_rows())
+    whole = float(sum(totals.values()))
+    if whole <= 0:
+        return None
+    parts: Values = []
+    start = 0.0
+    for grade in GRADES:
+        size = float(totals.get(grade, 0.0)) / whole
+        if size > 0:
+            label = f"{grade} {fmt.share(size)}" if size >= _MIN_LABELLED else ""
+            parts.append({"grade": grade, "start": start, "end": start + size, "label": label})
+            start += size
+    known = sum(float(totals.get(g, 0.0)) for g in "ABC") / whole
+    title = f"{fmt.share(known)} of {what} has an estimate (grades A to C)"
+    rows = [
+        (
+            p["grade"],
+            fmt.GRADE_MEANING[p["grade"]],
+            fmt.share(p["end"] - p["start"]),
+            _amount(totals[p["grade"]], what),
+        )
+        for p in parts
+    ]
+    strong = [p["grade"] for p in parts if p["grade"] in "AB"]
+    fills = alt.Scale(domain=list(GRADES), range=[ink(f"grade-{g.lower()}") for g in GRADES])
+    data = alt.InlineData(values=[{**p, "mid": (p["start"] + p["end"]) / 2} for p in parts])
+    bars = alt.Chart(data).mark_rect(height=34, stroke=ink("paper"), strokeWidth=2)
+    bars = bars.encode(
+        x=alt.X("start:Q", axis=None, scale=alt.Scale(domain=[0, 1])),
+        x2="end:Q",
+        color=alt.Color("grade:N", scale=fills, legend=None),
+    )
+    tone = alt.condition(
+        alt.FieldOneOfPredicate(field="grade", oneOf=strong),
+        alt.value(ink("on-strong")),
+        alt.value(ink("on-weak")),
+    )
+    text = (
+        alt.Chart(data).mark_text(fontSize=13, fontWeight=600).encode(x="mid:Q", text="label:N", color=tone)
+    )
+    svg = draw(styled(alt.layer(bars, text), width=_WIDE, height=36), label=title, name="evidence")
+    return Chart(
+        title=title, svg=svg, table=table("Evidence", f"@grade|meaning|#share of {what}|#{what}", rows)
+    )
+
+
+def _amount(value: float, what: str) -> str:
+    return fmt.usd(value) if what == "spend" else fmt.count(value)
+
+
+def forest(findings: Sequence[Finding]) -> Chart | None:
+    """Dollars of every tested comparison with its interval, best first."""
+    tested = [f for f in findings if f.usd is not None]
+    if not tested:
+        return None
+    rows: Values = [
+        {
+            "order": i,
+            "what": f"{i}. {short(f'{mode_name(f.mode)} · {f.segment}', longest=_LABEL)}",
+            "usd": f.usd,
+            "lower": f.usd_lower,
+            "upper": f.usd_upper,
+            "found": f.status == "found" and f.counted,
+        }
+        for i, f in enumerate(tested[:_MAX_FINDINGS], start=1)
+    ]
+    y = alt.Y(
+        "what:N",
+        sort=alt.EncodingSortField(field="order"),
+        title=None,
+        axis=alt.Axis(grid=False, ticks=False),
+    )
+    base = alt.Chart(alt.InlineData(values=rows))
+    tone = alt.condition("datum.found", alt.value(ink("accent")), alt.value(ink("pale")))
+    layers = [
+        alt.Chart(alt.InlineData(values=[{"v": 0}])).mark_rule(color=ink("muted")).encode(x="v:Q"),
+        base.mark_rule(strokeWidth=2).encode(x="lower:Q", x2="upper:Q", y=y, color=tone),
+        base.mark_circle(size=70, opacity=1).encode(
+            x=alt.X("usd:Q", title="USD gained over the window of the logs", axis=alt.Axis(tickCount=5)),
+            y=y,
+            color=tone,
+        ),
+    ]
+    counted = sum(f.status == "found" and f.counted for f in findings)
+    title = f"{counted} of {len(tested)} tested comparisons gain dollars, interval above 0"
+    figure = styled(alt.layer(*layers), width=_WIDE - 240, height=26 * len(rows))
+    cells = [(mode_name(f.mode), place_name(f), money(f), status_name(f)) for f in tested[:_MAX_FINDINGS]]
+    return Chart(
+        title=title,
+        svg=draw(figure, label=title, name="forest"),
+        table=table(title, "check|where|#USD|!status", cells),
+    )
+
+
+def waterfall(est: Estimates, findings: Sequence[Finding], headline: Headline) -> Chart | None:
+    """Spend, less what each counted finding would gain; the parts add up to the headline."""
+    spend = float(est.coverage["spend_usd"].sum())
+    counted = [f for f in findings if f.status == "found" and f.counted and f.usd is not None]
+    if spend <= 0 or not counted or headline.total is None:
+        return None
+    steps: list[tuple[str, float]] = [
+        (short(f"{mode_name(f.mode)} · {f.segment}", longest=_LABEL), float(f.usd or 0.0))
+        for f in counted[:_MAX_STEPS]
+    ]
+    rest = sum(float(f.usd or 0.0) for f in counted[_MAX_STEPS:])
+    if rest > 0:
+        steps.append((f"{len(counted) - _MAX_STEPS} more findings", rest))
+    rows: Values = [{"what": "priced spend", "from": 0.0, "to": spend, "kind": "whole"}]
+    level = spend
+    for what, gain in steps:
+        rows.append({"what": what, "from": level - gain, "to": level, "kind": "gain"})
+        level -= gain
+    rows.append({"what": "spend less recoverable", "from": 0.0, "to": level, "kind": "whole"})
+    order = [r["what"] for r in rows]
+    base = alt.Chart(alt.InlineData(values=rows))
+    tone = alt.condition("datum.kind == 'gain'", alt.value(ink("accent")), alt.value(ink("pale")))
+    bars = base.mark_bar(size=16).encode(
+        x=alt.X("from:Q", title="USD over the window of the logs", axis=alt.Axis(tickCount=5)),
+        x2="to:Q",
+        y=alt.Y("what:N", sort=order, title=None, axis=alt.Axis(grid=False, ticks=False)),
+        color=tone,
+    )
+    gain = headline.total.usd
+    title = f"Of {fmt.usd(spend)} priced spend, {fmt.usd(gain)} of net value is recoverable"
+    if level < 0:
+        title = f"{fmt.usd(gain)} of net value is recoverable, more than the {fmt.usd(spend)} of priced spend"
+    cells = [(r["what"], fmt.usd(r["to"] - r["from"])) for r in rows]
+    svg = draw(
+        styled(alt.layer(bars), width=_WIDE - 240, height=26 * len(rows)), label=title, name="waterfall"
+    )
+    return Chart(title=title, svg=svg, table=table(title, "part|#USD", cells))
