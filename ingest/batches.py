@@ -15,7 +15,15 @@ FeatureKind = Literal["real", "text"]
 FEATURE_TYPES: Final[dict[FeatureKind, pa.DataType]] = {"real": pa.float64(), "text": pa.string()}
 SEQUENCE: Final = "_seq"
 """Position of the row among its file's rows; staged for a total order, not kept in the store."""
-_CONTEXT_COLUMNS: Final = ("request_id", "session_id", "tenant_id", "ts", "source_file", "source_row")
+_CONTEXT_COLUMNS: Final = (
+    "request_id",
+    "session_id",
+    "tenant_id",
+    "ts",
+    "source_format",
+    "source_file",
+    "source_row",
+)
 
 
 def feature_kinds(rows: Iterable[dict[str, Any]]) -> dict[str, FeatureKind]:

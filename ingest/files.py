@@ -92,7 +92,7 @@ def log_file(name: str, path: Path) -> LogFile:
 def _named(path: Path) -> tuple[str, Path]:
     if not path.exists():
         raise IngestError("no such file or folder", where=printable(str(path)), cure="Check the path.")
-    return path.name, path
+    return _text(path.name), path
 
 
 def _below(root: Path) -> Iterator[tuple[str, Path] | Refused]:
@@ -124,5 +124,9 @@ def _entry(path: Path, root: Path, home: Path) -> tuple[str, Path] | Refused:
 
 
 def _relative(path: Path, root: Path) -> str:
-    """The name below `root`, with bytes that are not UTF-8 escaped so that it can be stored."""
-    return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
+    return _text(path.relative_to(root).as_posix())
+
+
+def _text(name: str) -> str:
+    """`name` with bytes that are not UTF-8 escaped, so that it can be stored."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -53,17 +53,18 @@ def decisions_view(features: Features, present: Mapping[str, FeatureKind | None]
 
 
 def contexts_table(features: Features, present: Mapping[str, FeatureKind | None]) -> str:
-    """Table ctx: one row per request, each column from the first context that knows it."""
+    """Table ctx: one row per request, each column from the first context that knows it, and the formats."""
     typed = _list(
         [
-            *("request_id", "session_id", "tenant_id", "ts"),
+            *("request_id", "session_id", "tenant_id", "ts", "source_format"),
             *(_feature(name, kind, present) for name, kind in features.items()),
         ]
     )
     known = [f"arg_min({c}, ord) AS {c}" for c in ("session_id", "tenant_id", *map(quoted, features))]
     return (
         f"CREATE TABLE ctx AS WITH c AS (SELECT {typed}, row_number() OVER (ORDER BY {_ORDER}) AS ord"
-        f" FROM raw_contexts) SELECT request_id, min(ts) AS ts, {_list(known)} FROM c GROUP BY request_id"
+        " FROM raw_contexts) SELECT request_id, min(ts) AS ts, list(DISTINCT source_format) AS formats,"
+        f" {_list(known)} FROM c GROUP BY request_id"
     )
 
 
@@ -117,12 +118,17 @@ CAP_CANDIDATES: Final = f"UPDATE points SET candidates = NULL WHERE len(candidat
 
 
 def untaken_rows(features: Features) -> str:
-    """Insert into base, for each request with agent rows, the optional decisions that left no row: 'skip'."""
+    """Insert into base, for each request of an agent, the optional decisions that left no row: 'skip'.
+
+    A request is an agent's when it has agent rows, or a context from a format that logs agent rows: an
+    agent that took no step at all skipped everything.
+    """
     agreed = [f"CASE WHEN min({c}) = max({c}) THEN min({c}) END AS {c}" for c in _CONSTANTS]
     agreed += [
         f"CASE WHEN count({c}) = count(*) AND min({c}) = max({c}) THEN min({c}) END AS {c}"
         for c in map(quoted, features)
     ]
+    told = [*("request_id", "ts", "session_id", "tenant_id"), *map(quoted, features)]
     stated = {
         "decision_id": "sha256('untaken' || chr(31) || r.request_id || chr(31) || p.decision_point)[:32]",
         "layer": "'agent'",
@@ -139,8 +145,12 @@ def untaken_rows(features: Features) -> str:
         **{name: f"r.{quoted(name)}" for name in (*_CONSTANTS, *features)},
     }
     return (
-        f"WITH r AS (SELECT request_id, min(ts) AS ts, {_list(agreed)} FROM base"
+        f"WITH stepped AS (SELECT request_id, min(ts) AS ts, {_list(agreed)} FROM base"
         " WHERE layer = 'agent' AND request_id IS NOT NULL GROUP BY request_id),"
+        " agents AS (SELECT list(DISTINCT source_format) AS formats FROM base WHERE layer = 'agent'),"
+        f" r AS (FROM stepped UNION ALL BY NAME SELECT {_list(told)} FROM ctx"
+        " WHERE list_has_any(formats, (SELECT formats FROM agents))"
+        " AND request_id NOT IN (SELECT request_id FROM stepped)),"
         " seen AS (SELECT DISTINCT request_id, decision_point FROM base WHERE layer = 'agent')"
         f" INSERT INTO base BY NAME SELECT {_list(f'{v} AS {quoted(k)}' for k, v in stated.items())}"
         " FROM r CROSS JOIN points p LEFT JOIN ctx c ON r.request_id = c.request_id"

@@ -5,6 +5,7 @@ Every step leaves files that are either whole or invisible, so a run that is kil
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -14,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from ..errors import IngestError
+from ..errors import ConfigError, IngestError, SchemaError
 from ..schemas.config import Config
 from ..schemas.store import MANIFEST, QUARANTINE, STORED_TABLES, Store, open_store, write_manifest
 from ..schemas.tables import SCHEMA_VERSION
@@ -84,7 +85,7 @@ class _Run:
         """Every readable file staged, in the order of names, and what was refused."""
         sources: list[Staged] = []
         refused: list[Refused] = []
-        sizes = [path.stat().st_size for _, path in files]
+        sizes = [_size(path) for _, path in files]
         done, total = 0, sum(sizes)
         for (name, path), size in zip(files, sizes, strict=True):
             self.progress(done, total, printable(name))
@@ -121,23 +122,31 @@ class _Run:
         for own in self.mappings:
             if own.claims(log.name):
                 return own
+        general = next((own for own in self.mappings if own.claims_rest), None)
+        if self.format == MappingReader.NAME:
+            if general is None:
+                raise ConfigError(
+                    "no mapping file", where="--format mapping", cure="Give one with --mapping."
+                )
+            return general
         try:
             return find_reader(read_head(log.path), name=log.name, format=self.format)
         except UnknownFormatError:
-            general = [own for own in self.mappings if own.claims_rest]
-            if not general:
+            if general is None:
                 raise
-            return general[0]
+            return general
 
 
 def _publish(folder: Path, sources: list[Staged], refused: list[Refused], config: Config) -> Store:
     """The store of these sources: the present one when nothing changed, else a newly linked one."""
     generation = _generation(sources, refused, config)
-    if (folder / MANIFEST).is_file():
-        present = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        whole = all((folder / name).is_file() for names in present["tables"].values() for name in names)
-        if present.get("generation") == generation and whole and (folder / QUARANTINE).is_file():
-            return open_store(folder)
+    if (folder / MANIFEST).is_file() and (folder / QUARANTINE).is_file():
+        with contextlib.suppress(
+            SchemaError
+        ):  # a store that is damaged or of another version is written anew
+            present = open_store(folder)
+            if present.manifest.get("generation") == generation:
+                return present
     facts = link(sources, folder=folder, scratch=folder / STAGING, generation=generation, config=config)
     manifest = {
         **facts,
@@ -156,10 +165,12 @@ def _sweep(store: Store, *, keep: set[str]) -> None:
         for path in sorted((store.path / table).rglob("*")):
             if path.is_file() and path.resolve() not in named:
                 path.unlink()
-    for path in store.path.glob(f".{QUARANTINE}.*.tmp"):
-        path.unlink()
-    for path in store.path.glob(f".{MANIFEST}.*.tmp"):
-        path.unlink()
+        for path in sorted((store.path / table).rglob("*"), reverse=True):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+    for name in (QUARANTINE, MANIFEST):
+        for path in store.path.glob(f".{name}.*.tmp"):
+            path.unlink()
     for path in sorted((store.path / STAGING).iterdir()):
         if path.name not in keep:
             shutil.rmtree(path)
@@ -178,6 +189,14 @@ def _key(log: LogFile, reader: Reader, config: Config) -> str:
     fingerprint = reader.fingerprint if isinstance(reader, MappingReader) else ""
     code = [version("shadowprice"), SCHEMA_VERSION, price_book()]
     return _hash([log.digest, log.name, reader.NAME, fingerprint, reading, code])[:32]
+
+
+def _size(path: Path) -> int:
+    """The bytes of the file, for progress; 0 when they cannot be told, which reading will report."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _hash(value: object) -> str:

@@ -25,6 +25,7 @@ from .seam import Ignored, LogFile, Reader, Rejected, Row, Table
 DONE: Final = "done.json"
 QUARANTINE_PIECE: Final = "quarantine.jsonl"
 BATCH_ROWS: Final = 20_000
+_PRIVATE_FOLDER: Final = 0o700
 MAX_FILE_FEATURES: Final = 1000
 """x_* columns that one file may bring; more come from a log that turns values into names."""
 
@@ -60,12 +61,13 @@ class Staged:
 
 
 def staged(folder: Path) -> Staged | None:
-    """What an earlier run staged in `folder`; None when it was not finished."""
+    """What an earlier run staged in `folder`; None when it was not finished, or parts were taken away."""
     done = folder / DONE
     if not done.is_file():
         return None
-    facts = json.loads(done.read_text(encoding="utf-8"))
-    return Staged(folder=folder, **facts)
+    found = Staged(folder=folder, **json.loads(done.read_text(encoding="utf-8")))
+    names = [QUARANTINE_PIECE, *(name for parts in found.parts.values() for name in parts)]
+    return found if all((folder / name).is_file() for name in names) else None
 
 
 def stage(
@@ -75,7 +77,8 @@ def stage(
 
     Raises: IngestError when the file as a whole cannot be read.
     """
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    folder.mkdir(mode=_PRIVATE_FOLDER)
     with (folder / QUARANTINE_PIECE).open("w", encoding="utf-8") as quarantine:
         writer = _Writer(log=log, reader=reader, folder=folder, quarantine=quarantine)
         for item in reader.read(log, config):
