@@ -76,7 +76,8 @@ def run(folder: Path, seeds: int) -> list[dict[str, object]]:
             est = sp.estimate(frame, baseline=WEAK, seed=seed)
             for estimand, found in hits.items():
                 for c in est.where(quantity="quality", segment="all", estimand=estimand):
-                    assert c.value is not None and c.lower is not None and c.upper is not None
+                    if c.value is None or c.lower is None or c.upper is None:
+                        raise RuntimeError(f"seed {seed} was refused: {c.reason}")
                     t = truth[estimand]
                     found.append((c.value - t, c.lower <= t <= c.upper, c.upper - c.lower))
         for estimand, found in hits.items():

@@ -129,7 +129,7 @@ def no_contrast(problem: Problem) -> str | None:
     if problem.decision_point in NO_ALTERNATIVE:
         return NO_ALTERNATIVE[problem.decision_point]
     if len(problem.arms) < 2:
-        return f"only one action was taken ({problem.arms[0]})"
+        return f"only one action was taken ({''.join(problem.arms)})"
     counts = np.sort(np.bincount(problem.arm))[::-1]
     if counts[1] < MIN_ARM:
         return f"one action has {counts[0]} decisions, the next {counts[1]}; {MIN_ARM} are needed"

@@ -20,6 +20,10 @@ _PENALTIES: Final = 10.0 ** np.arange(-2.0, 5.0)
 """Ridge penalties tried, in units of one standardised row."""
 _BOOST_ROWS: Final = 1000
 """Training rows per arm below which boosting is not tried (METHODS A1)."""
+_BOOST_CLASSES: Final = 12
+"""Actions up to which boosting is tried: it grows one tree per action and round."""
+_NEWTON_SIZE: Final = 600
+"""Parameters up to which Newton's method, with its dense Hessian, is faster than L-BFGS."""
 _BOOST_GAIN: Final = 0.99
 """Boosting must cut the held-out loss by one per cent to replace the simpler learner."""
 
@@ -107,7 +111,8 @@ def cross_fit_probabilities(design: Design, labels: Ints, classes: int, folds: I
     """Out-of-fold class probabilities (n, classes): logit, or boosting where the first fold prefers it."""
 
     def logit(train: Mask, test: Mask) -> Array:
-        model: Any = LogisticRegression(C=1.0, max_iter=500, solver="newton-cholesky")
+        small = classes * (design.linear.shape[1] + 1) <= _NEWTON_SIZE
+        model: Any = LogisticRegression(max_iter=500, solver="newton-cholesky" if small else "lbfgs")
         model.fit(design.linear[train], labels[train], sample_weight=weight[train])
         return _spread(model.classes_, model.predict_proba(design.linear[test]), classes)
 
@@ -119,7 +124,7 @@ def cross_fit_probabilities(design: Design, labels: Ints, classes: int, folds: I
 
     order = np.unique(folds)
     fit: Fit = logit
-    if labels.size / classes >= _BOOST_ROWS and design.raw.shape[1] > 0:
+    if labels.size / classes >= _BOOST_ROWS and classes <= _BOOST_CLASSES and design.raw.shape[1] > 0:
         train, test = folds != order[0], folds == order[0]
         if np.unique(labels[train]).size == classes:
             losses = [_log_loss(f(train, test), labels[test]) for f in (logit, trees)]

@@ -55,7 +55,7 @@ def calibrated_groups(pair: Pair, result: SegmentResult, *, seed: int) -> Groups
     code[rows] = 0
     target = NET if not np.isnan(pair.d[rows, NET]).any() else 0
     score = pair.d[rows, target]
-    if not np.isnan(score).any() and not pair.method.startswith("within"):
+    if rows.size and not np.isnan(score).any() and not pair.method.startswith("within"):
         code[rows] = _ordered_groups(pair, rows, score, seed=seed)
     groups = _group_means(pair, code)
     unknown = np.isnan(result.mean.theta[:NET]) if result.mean is not None else np.ones(NET, dtype=bool)
@@ -64,6 +64,8 @@ def calibrated_groups(pair: Pair, result: SegmentResult, *, seed: int) -> Groups
 
 def ledger_rows(pair: Pair, result: SegmentResult, groups: Groups, segment: pl.Series) -> pl.DataFrame:
     """The ledger of one contrast: one row per decision, null with a reason outside the overlap.
+
+    A contrast that was refused is listed only for the decisions that took one of its two actions.
 
     nmv = V dq - dc - lambda dl - rho dr with the decision's own V; its interval uses the group's joint
     covariance. Intervals are simultaneous over the groups of the contrast (Sidak).
@@ -88,7 +90,8 @@ def ledger_rows(pair: Pair, result: SegmentResult, groups: Groups, segment: pl.S
     limit = result.reason or "no task value V is set"
     net_reason = next((e.reason for e in result.estimates if e.quantity == "net"), None) or limit
     texts = np.where(inside, net_reason, _outside(pair, result))
-    return frame.with_columns(
+    listed = pl.Series((pair.took_a | pair.took_b) if result.mean is None else np.ones_like(inside))
+    whole = frame.with_columns(
         pl.lit(pair.action).alias("action"),
         pl.lit(pair.baseline).alias("baseline"),
         *(pl.Series(name, values).fill_nan(None) for name, values in columns.items()),
@@ -96,6 +99,7 @@ def ledger_rows(pair: Pair, result: SegmentResult, groups: Groups, segment: pl.S
         segment.alias("segment"),
         pl.Series("reason", texts, dtype=pl.String).set(pl.Series(inside & ~missing), None),
     )
+    return whole.filter(listed)
 
 
 def _outside(pair: Pair, result: SegmentResult) -> str:

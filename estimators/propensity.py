@@ -22,6 +22,8 @@ Mask = NDArray[np.bool_]
 
 _TEST_LEVEL: Final = 0.01
 """False-discovery rate of the test of logged propensities: a valid log is doubted once in a hundred."""
+_MIN_TEST_ESS: Final = 100.0
+"""Effective rows of an arm below which the mean of its weights is too skewed to be tested."""
 _MIN_CELL_VARIANCE: Final = 5.0
 """Expected variance of a cell's count below which the normal approximation is not used."""
 _DECILES: Final = 10
@@ -57,8 +59,14 @@ def deterministic_rows(frame: pl.DataFrame) -> Mask:
     return (flagged | sure).to_numpy()
 
 
-def find_propensities(problem: Problem, design: Design, folds: Ints) -> Propensities:
-    """The propensities of `problem`: the logged ones if they pass their test, else estimated ones."""
+def find_propensities(
+    problem: Problem, design: Design, folds: Ints, *, needs_matrix: bool = True
+) -> Propensities:
+    """The propensities of `problem`: the logged ones if they pass their test, else estimated ones.
+
+    needs_matrix: whether the caller needs the probabilities of actions that were not taken; without them
+    a log of the chosen action's probability is enough and the rest of the matrix is NaN.
+    """
     usable = ~deterministic_rows(problem.frame)
     logged = _logged(problem, usable)
     notes: list[str] = []
@@ -69,11 +77,11 @@ def find_propensities(problem: Problem, design: Design, folds: Ints) -> Propensi
         fault = _fault(problem, chosen, matrix, usable)
         if fault is None:
             reconstructed = (problem.frame["propensity_source"] == "reconstructed").any()
-            if matrix is None:
+            if matrix is None and needs_matrix:
                 matrix = _estimate(problem, design, folds, usable)[0]
                 notes.append("only the chosen action's probability is logged; overlap weights are estimated")
             return Propensities(
-                matrix=matrix,
+                matrix=np.full((problem.n, len(problem.arms)), np.nan) if matrix is None else matrix,
                 chosen=chosen,
                 usable=usable,
                 source="reconstructed" if reconstructed else "logged",
@@ -206,7 +214,8 @@ def _mean_weight_cells(problem: Problem, chosen: Array, usable: Mask) -> list[tu
     for k, name in enumerate(problem.arms):
         e = chosen[usable & (problem.arm == k)]
         variance = float(((1 - e) / e**2).sum())
-        if e.size >= _MIN_CELL_VARIANCE and variance > 0:
+        size = float((1 / e).sum() ** 2 / (1 / e**2).sum()) if e.size else 0.0
+        if size >= _MIN_TEST_ESS and variance > 0:
             total = float((1 / e).sum())
             cells.append(
                 ((total - n) / np.sqrt(variance), f"action {name}, weights add up to {total:.0f} of {n}")
