@@ -32,6 +32,14 @@ _KINDS: Final[dict[str, Role]] = {
 }
 ENGINE_PARTS: Final = ("prefill_waiting", "prefill_forward", "decode_forward")
 """Children of SGLang's request span that time its phases."""
+_ENGINE_TIMES: Final = frozenset(
+    f"gen_ai.latency.{name}"
+    for name in (
+        *("e2e", "time_in_queue", "time_to_first_token", "time_in_scheduler", "time_in_model_forward"),
+        *("time_in_model_prefill", "time_in_model_decode", "time_in_model_inference"),
+        *("time_in_model.prefill", "time_in_model.decode"),
+    )
+)
 
 REQUEST_MODEL: Final = ("gen_ai.request.model", "llm.request.model_name", "llm.model_name")
 RESPONSE_MODEL: Final = ("gen_ai.response.model", "llm.response.model_name", "llm.model_name")
@@ -74,7 +82,7 @@ def role(span: Span) -> Role:
     told = span.attributes
     if span.name in ENGINE_PARTS:
         return "part"
-    if span.name == "llm_request" or any(name.startswith("gen_ai.latency.") for name in told):
+    if span.name == "llm_request" or not _ENGINE_TIMES.isdisjoint(told):
         return "serving"
     operation = _text(told, "gen_ai.operation.name", "llm.request.type")
     if operation is not None:

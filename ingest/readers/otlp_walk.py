@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, cast
 
 from ..convert import as_count
@@ -94,6 +95,7 @@ def span_key(trace_id: str, span_id: str) -> str:
     return f"{trace_id}:{span_id}"
 
 
+@cache
 def _snake(name: str) -> str:
     return re.sub(r"(?=[A-Z])", "_", name).lower()
 
@@ -184,9 +186,9 @@ def _value(any_value: Any, depth: int = 0) -> Any:
     if depth > MAX_VALUE_DEPTH:
         raise ValueError(f"an attribute's value nests deeper than {MAX_VALUE_DEPTH}")
     holder = _object(any_value, "an attribute's value")
-    for name, decode in _SCALARS.items():
-        raw = field(holder, name)
-        if raw is not None:
+    for name, raw in holder.items():
+        decode = _SCALARS.get(name)
+        if decode is not None and raw is not None:
             return decode(raw)
     return _nested(holder, depth)
 
@@ -228,10 +230,10 @@ def _double(raw: Any) -> float:
 
 
 _SCALARS: Final[dict[str, Callable[[Any], Any]]] = {
-    "stringValue": _string,
-    "boolValue": _flag,
-    "intValue": _integer,
-    "doubleValue": _double,
+    **dict.fromkeys(("stringValue", "string_value"), _string),
+    **dict.fromkeys(("boolValue", "bool_value"), _flag),
+    **dict.fromkeys(("intValue", "int_value"), _integer),
+    **dict.fromkeys(("doubleValue", "double_value"), _double),
 }
 
 
