@@ -217,6 +217,8 @@ def _mean_weight_cells(problem: Problem, chosen: Array, usable: Mask) -> list[tu
         size = float((1 / e).sum() ** 2 / (1 / e**2).sum()) if e.size else 0.0
         if size >= _MIN_TEST_ESS and variance > 0:
             total = float((1 / e).sum())
+            if total < n:  # the weights that are missing are the largest: leave room for one more of them
+                variance += float((1 / e).max() ** 2)
             cells.append(
                 ((total - n) / np.sqrt(variance), f"action {name}, weights add up to {total:.0f} of {n}")
             )
