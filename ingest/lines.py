@@ -220,15 +220,13 @@ def _too_deep_reason() -> str:
 def _too_deep(value: object) -> bool:
     """Whether lists and objects nest beyond MAX_DEPTH; level by level, so without recursion."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         below: list[object] = []
         for node in level:
             if isinstance(node, dict):
                 below.extend(node.values())
             elif isinstance(node, list):
                 below.extend(node)
-        if not below:
-            return False
         level = [node for node in below if isinstance(node, dict | list)]
         if not level:
             return False

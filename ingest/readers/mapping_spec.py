@@ -299,7 +299,9 @@ def _check_table(spec: MappingSpec, cells: dict[str, CellSpec], where: str) -> N
 
 
 def _first_error(error: ValidationError, where: str) -> ConfigError:
-    first = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
+    first = min(
+        error.errors(), key=lambda e: (e["type"] != "extra_forbidden", e["loc"][-1] == "str", len(e["loc"]))
+    )
     keys = [str(part) for part in first["loc"] if part not in ("str", "CellSpec")]
     place = f"{where}: {'.'.join(keys[:-1])}" if len(keys) > 1 else where
     if first["type"] == "extra_forbidden":

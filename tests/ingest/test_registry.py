@@ -1,0 +1,58 @@
+"""Choosing a reader: by content, one and only one, and with a cure when there is none."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from shadowprice.errors import ConfigError, IngestError
+from shadowprice.ingest.readers import registry
+from shadowprice.ingest.readers.registry import READERS, find_reader
+
+AZURE = b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n"
+
+
+def test_a_file_is_recognised_by_its_fields() -> None:
+    """Kills recognition by name: the name here says something else."""
+    assert find_reader(AZURE, name="litellm.jsonl").NAME == "azure_llm"
+
+
+def test_reader_names_are_unique() -> None:
+    """Kills a second reader that --format can never choose."""
+    names = [reader.NAME for reader in READERS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"\x7fELF\x02\x01\x01\0\0\0", "binary data"),
+        (bytes(range(128, 256)) * 10, "binary data"),
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (b"", "the file is empty"),
+        (b"just some text\n", "not a known format"),
+        ("é".encode() * 100, "not a known format"),
+        (b'{"a": 1}\n', "not a known format"),
+    ],
+)
+def test_an_unknown_file_is_one_clear_error_with_a_cure(head: bytes, words: str) -> None:
+    """Kills a binary file read as a thousand bad lines, and an error without a way out."""
+    with pytest.raises(IngestError, match=words) as caught:
+        find_reader(head, name="logs/a\x1b[31m.jsonl")
+    assert "--mapping FILE" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_two_readers_that_match_ask_for_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills taking the first reader that matches."""
+    twin = SimpleNamespace(NAME="twin", sniff=lambda head: True, read=None)
+    monkeypatch.setattr(registry, "READERS", (*READERS, twin))
+    with pytest.raises(IngestError, match=r"several formats: azure_llm, twin.*--format"):
+        find_reader(AZURE, name="a.csv")
+    assert find_reader(AZURE, name="a.csv", format="twin").NAME == "twin"
+
+
+def test_an_unknown_format_names_the_nearest_one() -> None:
+    """Kills a silent fall-back to sniffing."""
+    with pytest.raises(ConfigError, match="Did you mean 'azure_llm'"):
+        find_reader(AZURE, name="a.csv", format="azure_lm")
