@@ -26,6 +26,7 @@ _MAX_STEPS: Final = 8
 _MIN_LABELLED: Final = 0.09
 """A narrower part of the evidence bar has no room for its label."""
 _WIDE: Final = 620
+_BAR: Final = 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +70,12 @@ def evidence_bar(coverage: pl.DataFrame) -> Chart | None:
     strong = [p["grade"] for p in parts if p["grade"] in "AB"]
     fills = alt.Scale(domain=list(GRADES), range=[ink(f"grade-{g.lower()}") for g in GRADES])
     data = alt.InlineData(values=[{**p, "mid": (p["start"] + p["end"]) / 2} for p in parts])
-    bars = alt.Chart(data).mark_rect(height=34, stroke=ink("paper"), strokeWidth=2)
+    bars = alt.Chart(data).mark_rect(stroke=ink("paper"), strokeWidth=2)
     bars = bars.encode(
         x=alt.X("start:Q", axis=None, scale=alt.Scale(domain=[0, 1])),
         x2="end:Q",
+        y=alt.value(0),
+        y2=alt.value(_BAR),
         color=alt.Color("grade:N", scale=fills, legend=None),
     )
     tone = alt.condition(
@@ -81,9 +84,11 @@ def evidence_bar(coverage: pl.DataFrame) -> Chart | None:
         alt.value(ink("on-weak")),
     )
     text = (
-        alt.Chart(data).mark_text(fontSize=13, fontWeight=600).encode(x="mid:Q", text="label:N", color=tone)
+        alt.Chart(data)
+        .mark_text(fontSize=13, fontWeight=600)
+        .encode(x="mid:Q", y=alt.value(_BAR / 2), text="label:N", color=tone)
     )
-    svg = draw(styled(alt.layer(bars, text), width=_WIDE, height=36), label=title, name="evidence")
+    svg = draw(styled(alt.layer(bars, text), width=_WIDE, height=_BAR), label=title, name="evidence")
     return Chart(
         title=title, svg=svg, table=table("Evidence", f"@grade|meaning|#share of {what}|#{what}", rows)
     )

@@ -15,7 +15,7 @@ from .charts import Chart
 from .diagnose import NOT_CHECKED
 from .escape import short
 from .headline import Headline, headline
-from .names import mode_name, place_name, status_name
+from .names import mode_name, place_name, source, status_name
 from .tables import (
     Table,
     all_checks_table,
@@ -191,7 +191,8 @@ def _facts(view: RunView, f: Finding, by: dict[str, dict[str, Any]]) -> list[tup
         ("p, adjusted", f"{fmt.probability(f.p_value)}, {fmt.probability(f.p_adjusted)}"),
         ("Detectable with 80 % power", fmt.usd(f.mde_usd)),
         ("n, clusters, ESS", " · ".join(fmt.count(first[k]) for k in ("n", "clusters", "ess"))),
-        ("Estimand", "ATO: among decisions where the policy was really undecided"),
+        ("Terms", "ATO: among decisions where the policy was really undecided"),
+        ("Gain", f"summed over the decisions that took {source(f)}"),
         ("Method", str(first["method"])),
         ("Break-even V*", _break_even(view, f)),
     ]

@@ -167,27 +167,31 @@ def _wait(factor: float, days: float | None) -> str:
 
 
 def _counted_once(findings: list[Finding]) -> list[Finding]:
-    """Findings that move the same decisions are alternatives: only the best lower bound is counted."""
-    best: dict[tuple[str, str, str, str], Finding] = {}
-    for f in findings:
-        if f.status == "found":
-            key = _moved_decisions(f)
-            if key not in best or (f.usd_lower or 0.0) > (best[key].usd_lower or 0.0):
-                best[key] = f
-    out: list[Finding] = []
-    for f in findings:
-        winner = best.get(_moved_decisions(f)) if f.status == "found" else None
-        if winner is None or winner is f:
-            out.append(f)
+    """Findings that move the same decisions are alternatives: the best lower bound is counted, the rest
+    are shown. A decision is in one slice of a column, and in a slice of every other column."""
+    counted: list[Finding] = []
+    out = [f for f in findings if f.status != "found"]
+    for f in sorted((f for f in findings if f.status == "found"), key=_rank):
+        rival = next((c for c in counted if _share_decisions(c, f)), None)
+        if rival is None:
+            counted.append(f)
         else:
-            note = f"moves the same decisions as taking {_target(winner)} ({winner.mode}), so it is not added"
+            note = (
+                f"moves decisions that '{rival.mode.replace('_', '-')}, {where(rival.segment)}, "
+                f"to {_target(rival)}' moves already, so it is not added"
+            )
             out.append(replace(f, counted=False, reason=note))
-    return out
+    return counted + out
 
 
-def _moved_decisions(f: Finding) -> tuple[str, str, str, str]:
-    source = f.action if f.direction == "over" else f.baseline
-    return f.layer, f.decision_point, f.segment, str(source)
+def _share_decisions(a: Finding, b: Finding) -> bool:
+    if (a.layer, a.decision_point, _source(a)) != (b.layer, b.decision_point, _source(b)):
+        return False
+    return a.segment == b.segment or a.segment.split("=", 1)[0] != b.segment.split("=", 1)[0]
+
+
+def _source(f: Finding) -> str:
+    return str(f.action if f.direction == "over" else f.baseline)
 
 
 def _target(f: Finding) -> str:

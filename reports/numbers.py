@@ -23,27 +23,27 @@ GRADE_DARK: Final = {"A": "#cfe8f7", "B": "#86bdd8", "C": "#4b87a0", "D": "#846a
 
 
 def usd(value: float | None, *, signed: bool = False) -> str:
-    """Dollars with three significant digits or whole dollars above a hundred."""
+    """Dollars and cents, whole dollars from a hundred, three significant digits below ten cents."""
     if value is None or not math.isfinite(value):
         return ABSENT
     size = abs(value)
-    text = f"{size:,.0f}" if size >= 100 else f"{size:.2f}" if size >= 1 or size == 0 else _digits(size)
+    text = f"{size:,.0f}" if size >= 100 else f"{size:.2f}" if size >= 0.1 or size == 0 else _digits(size)
     return f"{_sign(value, text, signed)}${text}"
 
 
 def points(value: float | None, *, signed: bool = True) -> str:
     """A difference of quality in percentage points."""
-    return _with_unit(None if value is None else 100 * value, "pt", signed)
+    return _with_unit(None if value is None else 100 * value, unit("quality"), signed)
 
 
 def seconds(value: float | None, *, signed: bool = True) -> str:
     """Seconds."""
-    return _with_unit(value, "s", signed)
+    return _with_unit(value, unit("latency"), signed)
 
 
 def risk(value: float | None, *, signed: bool = True) -> str:
     """Risk per thousand decisions, in the unit of the risk price."""
-    return _with_unit(None if value is None else 1000 * value, "per 1,000", signed)
+    return _with_unit(None if value is None else 1000 * value, unit("risk"), signed)
 
 
 def share(value: float | None) -> str:
@@ -80,6 +80,17 @@ def quantity(name: str, value: float | None) -> str:
     return usd(value, signed=True)
 
 
+def quantity_interval(name: str, lower: float | None, upper: float | None) -> str:
+    """An interval in the unit of `name`, which the value before it states."""
+    ends = [quantity(name, end) for end in (lower, upper)]
+    return bracket(*(end.removesuffix(f" {unit(name)}") for end in ends))
+
+
+def unit(name: str) -> str:
+    """The unit that follows a quantity; dollars are in front."""
+    return {"quality": "pt", "latency": "s", "risk": "per 1,000"}.get(name, "")
+
+
 def bracket(lower: str, upper: str) -> str:
     """An interval of formatted ends."""
     return f"[{lower}, {upper}]"
@@ -101,11 +112,11 @@ def window_days(start: str | None, end: str | None) -> float | None:
     return span.total_seconds() / _DAY_S
 
 
-def _with_unit(value: float | None, unit: str, signed: bool) -> str:
+def _with_unit(value: float | None, name: str, signed: bool) -> str:
     if value is None or not math.isfinite(value):
         return ABSENT
     text = _digits(abs(value))
-    return f"{_sign(value, text, signed)}{text} {unit}"
+    return f"{_sign(value, text, signed)}{text} {name}"
 
 
 def _digits(size: float) -> str:

@@ -92,8 +92,7 @@ def _plane(point: str, rows: Values, value: float | None, *, name: str) -> Chart
 
 
 def _cell(quantity: str, value: float, lower: float, upper: float) -> str:
-    ends = (fmt.quantity(quantity, end) for end in (lower, upper))
-    return f"{fmt.quantity(quantity, value)} {fmt.bracket(*ends)}"
+    return f"{fmt.quantity(quantity, value)} {fmt.quantity_interval(quantity, lower, upper)}"
 
 
 def _value_line(shown: Values, value: float) -> alt.Chart:

@@ -61,7 +61,7 @@ def styled(chart: Drawing, *, width: int, height: int) -> Drawing:
         "labelLimit": 260,
     }
     return (
-        chart.properties(width=width, height=height, background="transparent", padding=2)
+        chart.properties(width=width, height=height, background="transparent", padding=1)
         .configure(font="sans-serif")
         .configure_axis(**axis)
         .configure_view(stroke=None)

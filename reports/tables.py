@@ -90,7 +90,7 @@ def checks_table(findings: Sequence[Finding], not_checked: Sequence[str]) -> Tab
         for status, label in (("not_identified", "not identified"), ("no_data", "no data")):
             rows += _reasons([f for f in mine if f.status == status], mode, label)
     rows += [(mode_name(m), "not checked", "", "not checked by this version") for m in not_checked]
-    return table("Looked for and not found", "check|!status|where|what that means", rows)
+    return table("Looked for and not found", "check|!status|where|meaning", rows)
 
 
 def _reasons(findings: list[Finding], mode: str, label: str) -> list[tuple[str, str, str, str]]:
@@ -170,13 +170,13 @@ def effect(row: dict[str, Any] | None) -> str:
     """A contrast with its interval; a bound without a value; or that it is not identified."""
     if row is None:
         return fmt.ABSENT
-    ends = (
-        fmt.bracket(*(fmt.quantity(row["quantity"], row[e]) for e in ("lower", "upper")))
-        if row["lower"] is not None
-        else ""
-    )
+    ends = fmt.quantity_interval(row["quantity"], row["lower"], row["upper"])
     if row["value"] is None:
-        return f"within {ends}" if ends else "not identified"
+        return (
+            f"within {ends} {fmt.unit(row['quantity'])}".strip()
+            if row["lower"] is not None
+            else "not identified"
+        )
     return f"{fmt.quantity(row['quantity'], row['value'])} {ends}"
 
 
