@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import pyarrow as pa
@@ -26,17 +26,15 @@ _CONTEXT_COLUMNS: Final = (
 )
 
 
-def feature_kinds(rows: Iterable[dict[str, Any]]) -> dict[str, FeatureKind]:
+def feature_kinds(rows: Sequence[dict[str, Any]]) -> dict[str, FeatureKind]:
     """The kind of each x_* column that has a value: text as soon as one value is text, else real."""
     kinds: dict[str, FeatureKind] = {}
-    for row in rows:
-        for name, value in row.items():
-            if not name.startswith(FEATURE_PREFIX) or value is None:
-                continue
-            if isinstance(value, str):
-                kinds[name] = "text"
-            else:
-                kinds.setdefault(name, "real")
+    for name in sorted(set[str]().union(*rows)):
+        if not name.startswith(FEATURE_PREFIX):
+            continue
+        types = {type(row.get(name)) for row in rows} - {type(None)}
+        if types:
+            kinds[name] = "text" if str in types else "real"
     return kinds
 
 

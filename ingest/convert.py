@@ -26,6 +26,7 @@ _LAST_YEAR: Final = 2199
 RELATIVE_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Declared start of logs with a relative clock; their rows say x_clock = 'relative'."""
 _MISSING: Final = frozenset({"", "none", "null", "-", "{}", "[]"})
+_LONGEST_MISSING: Final = max(map(len, _MISSING))
 _MAX_COUNT: Final = 2**63 - 1
 _MAX_EXPONENT: Final = 400
 """Beyond any float; arithmetic on larger decimal texts would itself be the attack."""
@@ -41,7 +42,8 @@ def missing(value: Any) -> Any:
     whether they mean "missing" depends on the field.
     """
     if isinstance(value, str):
-        return None if value.strip().lower() in _MISSING else value
+        text = value.strip()
+        return None if len(text) <= _LONGEST_MISSING and text.lower() in _MISSING else value
     if isinstance(value, list | dict | tuple):
         return value or None
     return value

@@ -26,7 +26,7 @@ def price(values: dict[str, Any]) -> dict[str, Any]:
     A positive cost is the log's, and so is 0 for a cache hit or a row without tokens. Otherwise a row with
     tokens is priced by model and date; when that cannot be done its cost is null and 'unpriced', never 0.
     """
-    row = {name: value for name, value in values.items() if not name.startswith("_")}
+    row = without_hints(values)
     if row.get("layer") not in PRICED_LAYERS:
         return row
     cost = row.get("cost_usd")
@@ -41,6 +41,14 @@ def price(values: dict[str, Any]) -> dict[str, Any]:
         row, model=values.get(MODEL_HINT) or _model(row), provider=values.get(PROVIDER_HINT)
     )
     row["cost_source"] = "unpriced" if row["cost_usd"] is None else "priced"
+    return row
+
+
+def without_hints(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` without what a reader told for pricing only."""
+    row = dict(values)
+    for hint in (PROVIDER_HINT, MODEL_HINT):
+        row.pop(hint, None)
     return row
 
 

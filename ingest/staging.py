@@ -19,7 +19,7 @@ from ..schemas.config import Config
 from ..schemas.files import write_text
 from .batches import SEQUENCE, FeatureKind, feature_kinds, staged_table
 from .checks import problem
-from .pricing import price
+from .pricing import price, without_hints
 from .seam import Ignored, LogFile, Reader, Rejected, Row, Table
 
 DONE: Final = "done.json"
@@ -107,6 +107,7 @@ class _Writer:
     rows: Counter[str] = field(default_factory=Counter[str])
     buffers: dict[Table, list[dict[str, Any]]] = field(default_factory=dict[Table, list[dict[str, Any]]])
     parts: dict[Table, list[str]] = field(default_factory=dict[Table, list[str]])
+    seen: set[str] = field(default_factory=set[str])
     features: dict[str, set[FeatureKind]] = field(default_factory=dict[str, set[FeatureKind]])
 
     def take(self, item: Row | Rejected | Ignored) -> None:
@@ -119,7 +120,7 @@ class _Writer:
             self._row(item)
 
     def _row(self, row: Row) -> None:
-        plain = {name: value for name, value in row.values.items() if not name.startswith("_")}
+        plain = without_hints(row.values)
         reason = problem(row.table, plain) or self._too_many_features(plain)
         if reason is not None:
             self._reject(row.line, reason)
@@ -137,9 +138,13 @@ class _Writer:
         self.waiting += 1
 
     def _too_many_features(self, values: dict[str, Any]) -> str | None:
-        new = [name for name in values if name.startswith(FEATURE_PREFIX) and name not in self.features]
+        if values.keys() <= self.seen:
+            return None
+        fresh = values.keys() - self.seen
+        new = sorted(name for name in fresh if name.startswith(FEATURE_PREFIX))
         if len(self.features) + len(new) > MAX_FILE_FEATURES:
             return f"a new column {new[0]!r} beyond the {MAX_FILE_FEATURES} x_* columns of this file"
+        self.seen |= fresh
         for name in new:
             self.features[name] = set()
         return None

@@ -252,6 +252,8 @@ def _lookup(fields: Record, path: str) -> Any:
     """The value at `path`: a column of that name, else down the objects and lists that its dots name."""
     if path in fields:
         return fields[path]
+    if "." not in path:
+        return None
     value: Any = fields
     for part in path.split("."):
         if isinstance(value, dict):
