@@ -23,6 +23,8 @@ SKIP: Final = "skip"
 _REQUIRED: Final = ("decision_id", "layer", "decision_point", "action")
 _MIN_TENANTS: Final = 30
 """With fewer tenants a tenant is too coarse a cluster for a t interval (METHODS A1)."""
+_SUM_SLACK: Final = 1e-3
+"""Rounding allowed in the sum of the probabilities of one decision."""
 _CONTEXT: Final = {
     ("serving", "reuse"): ("cache_similarity", "cache_age_s"),
     ("training", "keep"): ("version_lag", "reward"),
@@ -63,8 +65,9 @@ class Problem:
 def check_frame(frame: pl.DataFrame) -> None:
     """Refuse a frame that is not in the decisions layout.
 
-    Raises: SchemaError for missing required columns, unknown columns ("did you mean"), and values that
-    no decision can have (propensity not in (0, 1], keep_prob not in (0, 1], infinite outcomes).
+    Raises: SchemaError for missing required columns, unknown columns ("did you mean"), repeated ids, and
+    values that no decision can have (propensity not in (0, 1], keep_prob not in (0, 1], lists of
+    probabilities that are no distribution, infinite outcomes or features).
     """
     known = [c.name for c in DECISIONS]
     for name in _REQUIRED:
@@ -83,11 +86,61 @@ def check_frame(frame: pl.DataFrame) -> None:
     _check_range(frame, "quality", low=0.0, high=1.0)
     for name in ("cost_usd", "latency_s", "loss_usd"):
         _check_range(frame, name, low=0.0, high=np.inf)
+    for name in frame.columns:
+        if name.startswith(FEATURE_PREFIX) and frame[name].dtype.is_float():
+            _check_finite(frame[name])
+    _check_lists(frame)
+    _check_ids(frame["decision_id"])
+
+
+def _check_finite(feature: pl.Series) -> None:
+    infinite = feature.is_infinite().fill_null(value=False)
+    if infinite.any():
+        row = int(infinite.arg_true()[0])
+        raise SchemaError(
+            f"{feature.name} is {feature[row]}",
+            where=f"decisions row {row}",
+            expected="a finite number or null",
+        )
+
+
+def _check_ids(ids: pl.Series) -> None:
+    repeated = ids.filter(ids.is_duplicated())
+    if repeated.len():
+        found = f"decision_id '{repeated[0]}' appears {(ids == repeated[0]).sum()} times"
+        raise SchemaError(found, where="decisions", expected="one row per decision")
+
+
+def _check_lists(frame: pl.DataFrame) -> None:
+    """Every list of probabilities must be a distribution over the candidates beside it."""
+    if not {"candidates", "propensities"} <= set(frame.columns):
+        return
+    lists = frame.select("candidates", "propensities", row=pl.int_range(pl.len()))
+    if pl.Null in (lists["candidates"].dtype, lists["propensities"].dtype):
+        return
+    shares = pl.col("propensities").cast(pl.List(pl.Float64))
+    element = pl.element()
+    possible = element.is_not_nan() & (element >= 0.0) & (element <= 1.0)
+    bad = lists.drop_nulls("propensities").filter(
+        (shares.list.len() != pl.col("candidates").list.len()).fill_null(value=True)
+        | ~shares.list.eval(possible.fill_null(value=False)).list.all()
+        | ((shares.list.sum() - 1.0).abs() > _SUM_SLACK)
+    )
+    if bad.height:
+        row = bad.row(0, named=True)
+        raise SchemaError(
+            f"propensities are {row['propensities']} for candidates {row['candidates']}",
+            where=f"decisions row {row['row']}",
+            expected="one probability for each candidate, adding up to 1",
+        )
 
 
 def _check_range(frame: pl.DataFrame, name: str, *, low: float, high: float, low_open: bool = False) -> None:
     if name not in frame.columns:
         return
+    kind = frame[name].dtype
+    if not (kind.is_numeric() or kind == pl.Boolean or kind == pl.Null):
+        raise SchemaError(f"{name} is {kind}", where="decisions", expected="a number")
     x = frame[name].cast(pl.Float64)
     below = (x <= low) if low_open else (x < low)
     bad = (x.is_nan() | x.is_infinite() | below | (x > high)).fill_null(value=False)
