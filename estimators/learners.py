@@ -69,7 +69,17 @@ def ridge(X: Array, Y: Array, X_new: Array) -> Array:
 def boosted_mean(design: Design, y: Array, train: Mask, test: Mask) -> Array:
     """Predictions at the test rows of boosted trees fitted on the train rows."""
     model: Any = HistGradientBoostingRegressor(**_trees(design, int(train.sum())))
-    return np.asarray(model.fit(design.raw[train], y[train]).predict(design.raw[test]), dtype=float)
+    raw = _known_in(design.raw, train)
+    return np.asarray(model.fit(raw[train], y[train]).predict(raw[test]), dtype=float)
+
+
+def _known_in(raw: Array, train: Mask) -> Array:
+    """`raw` with each column that has no value at all on the train rows made constant.
+
+    Such a column can tell the model nothing there, and scikit-learn 1.9 fails to bin it.
+    """
+    empty = np.isnan(raw[train]).all(axis=0)
+    return np.where(empty, 0.0, raw) if empty.any() else raw
 
 
 def cross_fit_means(design: Design, Y: Array, rows: Mask, folds: Ints) -> Array:
@@ -119,8 +129,9 @@ def cross_fit_probabilities(design: Design, labels: Ints, classes: int, folds: I
     def trees(train: Mask, test: Mask) -> Array:
         settings = _trees(design, int(train.sum()))
         model: Any = HistGradientBoostingClassifier(**settings)
-        model.fit(design.raw[train], labels[train], sample_weight=weight[train])
-        return _spread(model.classes_, model.predict_proba(design.raw[test]), classes)
+        raw = _known_in(design.raw, train)
+        model.fit(raw[train], labels[train], sample_weight=weight[train])
+        return _spread(model.classes_, model.predict_proba(raw[test]), classes)
 
     order = np.unique(folds)
     fit: Fit = logit

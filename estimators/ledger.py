@@ -117,7 +117,8 @@ def _fill(columns: dict[str, Array], name: str, inside: Mask, value: Array, half
 
 def _ordered_groups(pair: Pair, rows: Ints, score: Array, *, seed: int) -> Ints:
     h, cluster = pair.h[rows], pair.problem.cluster[rows]
-    size = float(h.sum() ** 2 / (h**2).sum())
+    squares = float((h**2).sum())
+    size = float(h.sum()) ** 2 / squares if squares > 0 else 0.0
     bins = min(_BINS, int(size / _MIN_GROUP), int(np.unique(cluster).size / _MIN_CLUSTERS))
     if bins < 2 or not pair.problem.features:
         return np.zeros(rows.size, dtype=np.int64)
