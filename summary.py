@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 NOT_IDENTIFIED: Final = "not_identified"
 _SHOWN_FINDINGS: Final = 12
 """Rows of the findings table in a terminal; the report has them all."""
+_WIDTH: Final = 110
+"""Characters per line of running text; fixed, so that the same run prints the same bytes."""
+_FINDING_HEAD: Final = ("finding", "where", "USD [interval]", "grade", "V*")
 _BAR_CHARS: Final = 40
 _CONTRAST: Final = ("layer", "decision_point", "segment", "action", "baseline", "quantity")
 _BANDS: Final = (("A-C", "ABC", "#"), ("D bounds", "D", "="), ("N not identified", "N", "."))
@@ -38,9 +42,9 @@ def of_run(run: Run, gate: exits.Gate) -> Answer:
         _scope(run),
         _evidence(run.estimates.coverage),
         "",
-        first.sentence(),
+        *_wrapped(first.sentence()),
         "",
-        *_table([_finding_row(f) for f in shown[:_SHOWN_FINDINGS]], _FINDING_HEAD),
+        *_findings_table(shown[:_SHOWN_FINDINGS]),
         *(
             [f"... and {len(shown) - _SHOWN_FINDINGS} more in the report"]
             if len(shown) > _SHOWN_FINDINGS
@@ -143,7 +147,7 @@ def of_prices(prices: Prices) -> Answer:
 def of_findings(findings: Sequence[Finding], run_id: str, gate: exits.Gate) -> Answer:
     """The findings table, and every finding as data."""
     shown = [f for f in findings if f.status in ("found", "inconclusive")]
-    lines = [*_table([_finding_row(f) for f in shown], _FINDING_HEAD), *_silent(findings)]
+    lines = [*_findings_table(shown), *_silent(findings)]
     return Answer(
         data={"findings": [finding.to_dict() for finding in findings]},
         text="\n".join(lines),
@@ -230,20 +234,28 @@ def _evidence(coverage: pl.DataFrame) -> str:
     return f"Evidence  [{bar:<{_BAR_CHARS}}]  {' | '.join(words)}  {of}"
 
 
-_FINDING_HEAD: Final = ("finding", "where", "USD [interval]", "grade", "V*", "do")
+def _findings_table(findings: Sequence[Finding]) -> list[str]:
+    """The findings as aligned columns, what to do on a line of its own below each."""
+    head, *rows = _table([_finding_row(f) for f in findings], _FINDING_HEAD) or [""]
+    pairs = zip(rows, findings, strict=True)
+    return [head, *(line for row, f in pairs for line in (row, *_wrapped(_advice(f), indent="    ")))]
 
 
 def _finding_row(f: Finding) -> tuple[str, ...]:
     ends = numbers.bracket(numbers.usd(f.usd_lower), numbers.usd(f.usd_upper))
-    name = f.mode.replace("_", "-")
     return (
-        name if f.counted else f"({name})",
+        f.mode.replace("_", "-"),
         f"{f.layer}.{f.decision_point} · {f.segment}",
         f"{numbers.usd(f.usd)} {ends}",
         f.grade,
         numbers.usd(f.break_even_usd),
-        ("inconclusive: " if f.status == "inconclusive" else "") + f.recommendation,
     )
+
+
+def _advice(f: Finding) -> str:
+    if f.status == "inconclusive":
+        return f"inconclusive: {f.recommendation}"
+    return f.recommendation if f.counted else f"{f.recommendation} (not added: {f.reason})"
 
 
 def _silent(findings: Sequence[Finding]) -> list[str]:
@@ -252,12 +264,13 @@ def _silent(findings: Sequence[Finding]) -> list[str]:
     lines: list[str] = []
     for mode in dict.fromkeys(f.mode for f in findings if f.mode not in loud):
         own = [f for f in findings if f.mode == mode]
-        name = f"  {mode.replace('_', '-')}: "
+        name = f"{mode.replace('_', '-')}: "
         seen = [f.mde_usd for f in own if f.status == "none_found" and f.mde_usd is not None]
         if seen:
-            lines.append(f"{name}none found (could have seen {numbers.usd(max(seen))}, 80 % power)")
+            text = f"none found (could have seen {numbers.usd(max(seen))}, 80 % power)"
         else:
-            lines.append(f"{name}{own[0].status.replace('_', ' ')}: {own[0].reason or own[0].claim}")
+            text = f"{own[0].status.replace('_', ' ')}: {own[0].reason or own[0].claim}"
+        lines += _wrapped(f"{name}{text}", indent="  ")
     return lines
 
 
@@ -283,6 +296,10 @@ def _table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
+
+
+def _wrapped(text: str, *, indent: str = "") -> list[str]:
+    return textwrap.wrap(visible(text), _WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _ends(lower: float | None, upper: float | None) -> str:
