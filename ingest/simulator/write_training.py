@@ -18,7 +18,9 @@ _UPDATE_S: Final = 21_600.0
 """Time between two versions of the trained policy."""
 
 ROLLOUT_MAPPING: Final = """\
+# How shadowprice reads rollouts.jsonl: ours = theirs.
 format = "jsonl"
+files = "rollouts.jsonl*"
 layer = "training"
 decision_point = "keep"
 
