@@ -13,7 +13,8 @@ from ..schemas.records import QUANTITIES, Estimand, Estimate, Grade, Quantity
 from . import gates
 from .confidence import LEVEL, interval
 from .jackknife import WeightedMean, cluster_sums, weighted_mean
-from .pairs import NET, Pair, binary_quantities
+from .pairs import NET, Pair
+from .problem import RISK
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -169,14 +170,13 @@ def _row(common: _Common, estimand: Estimand, mean: WeightedMean, j: int, fault:
 
 def _quantity_faults(pair: Pair, rows: Mask) -> list[str | None]:
     """Per quantity and for net, why it has no interval, or None."""
-    binary = binary_quantities(pair.problem)
     names = (pair.action, pair.baseline)
     faults: list[str | None] = []
     for j, quantity in enumerate(QUANTITIES):
         y = pair.problem.outcomes[:, j]
         if np.isnan(pair.d[rows, j]).any():
             faults.append(_ABSENT[quantity])
-        elif binary[j]:
+        elif pair.problem.events[j]:
             faults.append(gates.event_fault(y, pair.took_a & rows, pair.took_b & rows, names))
         else:
             faults.append(None)
@@ -197,7 +197,7 @@ def _rate_bound(common: _Common, j: int) -> tuple[float, float] | None:
     """[-U_b, U_a]: one-sided Clopper-Pearson limits of each arm's rate at its effective sample size."""
     pair, rows = common.pair, common.rows
     y = pair.problem.outcomes[:, j]
-    if not binary_quantities(pair.problem)[j]:
+    if not pair.problem.events[j] or (j == RISK and pair.problem.risk_in_dollars):
         return None
     limits: list[float] = []
     for took in (pair.took_a & rows, pair.took_b & rows):

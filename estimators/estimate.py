@@ -102,7 +102,7 @@ def _as_frame(source: pl.DataFrame | pl.LazyFrame | Store) -> pl.DataFrame:
 def _one_point(problem: Problem, baseline: str | None, config: Config, seed: int, parts: _Parts) -> None:
     judged = identification(problem)
     parts.questions.append(
-        frames.Question(problem.layer, problem.decision_point, judged.reason, judged.advice)
+        frames.Question(problem.layer, problem.decision_point, judged.grade, judged.reason, judged.advice)
     )
     value = _valuation(problem, config)
     names = [name for k, name in enumerate(problem.arms) if (problem.arm == k).sum() >= MIN_ARM]

@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..schemas.columns import DECISIONS
-from ..schemas.records import GRADES, Estimate
+from ..schemas.records import GRADES, Estimate, Grade
 from ..schemas.tables import arrow_schema
 from .contrasts import SegmentResult
 from .pairs import NET, Pair, Valuation
@@ -60,6 +59,20 @@ OVERLAP: Final = pl.DataFrame(
         "count": pl.Int64,
     }
 )
+_COVERAGE: Final = (
+    "layer",
+    "decision_point",
+    "grade",
+    "decisions",
+    "spend_usd",
+    "unpriced_decisions",
+    "unpriced_tokens",
+    "reason",
+    "advice",
+)
+_BILLED: Final = ("tok_input_uncached", "tok_cache_read", "tok_cache_write", "tok_output")
+_RANK: Final = {g: i for i, g in enumerate(GRADES)}
+_REPEATED: Final = "asked again within its request, where the first answer counts, or in no contrast"
 _BIN: Final = 0.05
 """Width of the propensity bins of the overlap plot."""
 
@@ -70,6 +83,7 @@ class Question:
 
     layer: str
     decision_point: str
+    grade: Grade
     reason: str
     advice: str
 
@@ -151,50 +165,51 @@ def overlap(pair: Pair) -> pl.DataFrame:
 def coverage(frame: pl.DataFrame, ledger: pl.DataFrame, questions: list[Question]) -> pl.DataFrame:
     """Per decision point and grade: decisions, spend, unpriced decisions and tokens, reason and advice.
 
-    A decision has the best grade of its contrasts; a decision in no contrast has grade N.
+    A decision has the best grade of its contrasts; a decision in no contrast has grade N. The reason of
+    grade N is the commonest one in the ledger.
     """
-    rank = {g: i for i, g in enumerate(GRADES)}
-    best = ledger.group_by("decision_id").agg(
-        rank=pl.col("grade").replace_strict(rank, return_dtype=pl.Int64).min()
+    graded = frame.select("decision_id", "layer", "decision_point", *_money(frame)).join(
+        _best_grades(ledger), on="decision_id", how="left"
     )
-    tokens = [c.name for c in DECISIONS if c.unit == "tokens" and c.name in frame.columns]
-    tokens = [
-        t for t in tokens if t in ("tok_input_uncached", "tok_cache_read", "tok_cache_write", "tok_output")
-    ]
-    cost = pl.col("cost_usd") if "cost_usd" in frame.columns else pl.lit(None, dtype=pl.Float64)
-    source = pl.col("cost_source") if "cost_source" in frame.columns else pl.lit(None, dtype=pl.String)
-    unpriced = (source == "unpriced").fill_null(value=False)
-    used = pl.sum_horizontal(tokens) if tokens else pl.lit(0)
-    about = pl.DataFrame(
-        [(q.layer, q.decision_point, q.reason, q.advice) for q in questions],
-        schema={"layer": pl.String, "decision_point": pl.String, "reason": pl.String, "advice": pl.String},
-        orient="row",
-    )
+    names = ("layer", "decision_point", "best", "why", "advice")
+    rows = [(q.layer, q.decision_point, q.grade, q.reason, q.advice) for q in questions]
+    about = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    uncounted = pl.when(pl.col("best") == "N").then("why").otherwise(pl.lit(_REPEATED))
+    estimated = pl.col("rank") < _RANK["N"]
     return (
-        frame.join(best, on="decision_id", how="left")
-        .with_columns(rank=pl.col("rank").fill_null(rank["N"]))
+        graded.join(about, on=["layer", "decision_point"], how="left")
+        .with_columns(rank=pl.col("rank").fill_null(_RANK["N"]))
+        .with_columns(reason=pl.when(estimated).then("why").otherwise(pl.coalesce("refused", uncounted)))
         .group_by("layer", "decision_point", "rank")
         .agg(
             decisions=pl.len().cast(pl.Int64),
-            spend_usd=cost.sum(),
-            unpriced_decisions=unpriced.sum().cast(pl.Int64),
-            unpriced_tokens=used.filter(unpriced).sum().cast(pl.Int64),
+            spend_usd=pl.col("cost_usd").sum(),
+            unpriced_decisions=pl.col("unpriced").sum().cast(pl.Int64),
+            unpriced_tokens=pl.col("tokens").filter("unpriced").sum().cast(pl.Int64),
+            reason=pl.col("reason").mode().min(),
+            advice=pl.col("advice").first(),
         )
-        .join(about, on=["layer", "decision_point"], how="left")
         .sort("layer", "decision_point", "rank")
         .with_columns(grade=pl.col("rank").replace_strict(dict(enumerate(GRADES)), return_dtype=pl.String))
-        .select(
-            "layer",
-            "decision_point",
-            "grade",
-            "decisions",
-            "spend_usd",
-            "unpriced_decisions",
-            "unpriced_tokens",
-            "reason",
-            "advice",
-        )
+        .select(*_COVERAGE)
     )
+
+
+def _best_grades(ledger: pl.DataFrame) -> pl.DataFrame:
+    rank = pl.col("grade").replace_strict(_RANK, return_dtype=pl.Int64)
+    refused = pl.col("reason").filter(pl.col("grade") == "N").min()
+    return ledger.group_by("decision_id").agg(rank=rank.min(), refused=refused)
+
+
+def _money(frame: pl.DataFrame) -> list[pl.Expr]:
+    held = set(frame.columns)
+    tokens = [t for t in _BILLED if t in held]
+    unpriced = (pl.col("cost_source") == "unpriced").fill_null(value=False)
+    return [
+        pl.col("cost_usd") if "cost_usd" in held else pl.lit(None, dtype=pl.Float64).alias("cost_usd"),
+        (unpriced if "cost_source" in held else pl.lit(value=False)).alias("unpriced"),
+        (pl.sum_horizontal(tokens) if tokens else pl.lit(0)).alias("tokens"),
+    ]
 
 
 def window(frame: pl.DataFrame) -> tuple[str | None, str | None]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..schemas.columns import REPEATED_CONTEXT
 from ..schemas.records import Grade
 from .problem import Problem
-from .scores import Scores, is_binary
+from .scores import Scores
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -150,11 +150,6 @@ def within_contexts(problem: Problem, action: str, baseline: str, value: Valuati
         notes=("trials of the same context are compared; what else moved the choice is not seen",),
         value=value,
     )
-
-
-def binary_quantities(problem: Problem) -> Mask:
-    """Which of the four quantities are events, so that events must be counted."""
-    return is_binary(problem.outcomes)
 
 
 def _with_net(effects: Array, value: Valuation) -> Array:

@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SKIP: Final = "skip"
+RISK: Final = 3
+"""Position of risk among the outcomes."""
 _REQUIRED: Final = ("decision_id", "layer", "decision_point", "action")
 _MIN_TENANTS: Final = 30
 """With fewer tenants a tenant is too coarse a cluster for a t interval (METHODS A1)."""
@@ -38,6 +40,8 @@ class Problem:
 
     outcomes: (n, 4) in the order of QUANTITIES, NaN where not observed. arm: (n,) index into arms.
     cluster: (n,) codes into cluster_ids. weight: (n,) 1 / keep_prob.
+    events: which outcomes are events, so that they must be counted: a quality of 0 or 1, incidents,
+    losses. risk_in_dollars: risk is the loss, else the incident.
     """
 
     layer: str
@@ -51,6 +55,8 @@ class Problem:
     cluster_key: str
     weight: Array
     features: tuple[str, ...]
+    events: tuple[bool, bool, bool, bool]
+    risk_in_dollars: bool
 
     @property
     def n(self) -> int:
@@ -173,10 +179,15 @@ def _with_all_columns(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _request_totals(frame: pl.DataFrame) -> pl.DataFrame:
-    """Cost and latency of each request, from router and agent rows; null when a part is unpriced."""
-    own = frame.filter(pl.col("layer").is_in(["router", "agent"]) & pl.col("request_id").is_not_null())
-    unpriced = (pl.col("cost_source") == "unpriced").any()
-    known = pl.col("cost_usd").is_not_null().any() & ~unpriced.fill_null(value=False)
+    """Cost and latency of each request, from router and agent rows; null when a model call has no cost.
+
+    Skipped steps cost nothing and prove nothing: a request with no other cost has an unknown one.
+    """
+    taken = pl.col("layer").is_in(["router", "agent"]) & (pl.col("action") != SKIP)
+    own = frame.filter(taken & pl.col("request_id").is_not_null())
+    unpriced = (pl.col("cost_source") == "unpriced").fill_null(value=False)
+    unknown = (pl.col("layer") == "router") & pl.col("cost_usd").is_null()
+    known = pl.col("cost_usd").is_not_null().any() & ~(unpriced | unknown).any()
     timed = pl.col("latency_s").is_not_null().any()
     return own.group_by("request_id").agg(
         cost_usd=pl.when(known).then(pl.col("cost_usd").sum()),
@@ -206,6 +217,9 @@ def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config) -> Prob
     arms = tuple(sorted(rows["action"].unique().to_list()))
     codes = {name: i for i, name in enumerate(arms)}
     key, ids = _clusters(rows, config)
+    outcomes, in_dollars = _outcomes(rows, config)
+    quality = outcomes[:, 0]
+    graded = not bool(np.isin(quality[~np.isnan(quality)], (0.0, 1.0)).all())
     names, cluster = np.unique(ids.to_numpy().astype(str), return_inverse=True)
     return Problem(
         layer=layer,
@@ -213,12 +227,14 @@ def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config) -> Prob
         frame=rows,
         arms=arms,
         arm=rows["action"].replace_strict(codes, return_dtype=pl.Int64).to_numpy(),
-        outcomes=_outcomes(rows, config),
+        outcomes=outcomes,
         cluster=cluster.astype(np.int64),
         cluster_ids=tuple(names.tolist()),
         cluster_key=key,
         weight=1.0 / rows["keep_prob"].cast(pl.Float64).fill_null(1.0).to_numpy(),
         features=_features(rows, layer, point, key),
+        events=(not graded, False, False, True),
+        risk_in_dollars=in_dollars,
     )
 
 
@@ -232,12 +248,12 @@ def _clusters(rows: pl.DataFrame, config: Config) -> tuple[str, pl.Series]:
     return key, rows.select(pl.coalesce(pl.col(key).cast(pl.String), lone)).to_series()
 
 
-def _outcomes(rows: pl.DataFrame, config: Config) -> Array:
+def _outcomes(rows: pl.DataFrame, config: Config) -> tuple[Array, bool]:
     in_dollars = config.prices.risk is not None and config.prices.risk.unit == "USD/USD"
     risk = "loss_usd" if in_dollars else "incident"
     columns = [rows[name].cast(pl.Float64) for name in ("quality", "cost_usd", "latency_s", risk)]
     assert len(columns) == len(QUANTITIES)
-    return np.column_stack([c.fill_null(float("nan")).to_numpy() for c in columns])
+    return np.column_stack([c.fill_null(float("nan")).to_numpy() for c in columns]), in_dollars
 
 
 def _features(rows: pl.DataFrame, layer: str, point: str, cluster_key: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from ..schemas.records import Grade
 from .design import Design, make_design
 from .folds import cluster_folds
 from .learners import cross_fit_means, cross_fit_probabilities
-from .problem import Problem
+from .problem import RISK, Problem
 from .propensity import Propensities, find_propensities
 
 Array = NDArray[np.float64]
@@ -98,7 +98,7 @@ def _one_split(problem: Problem, design: Design, *, seed: int, repeat: int) -> S
         residual = np.where(taken[:, None] & observed, problem.outcomes - mu[k], 0.0)
         weight = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
         psi[k] = mu[k] + residual * weight
-        noise[k] = _variance(mu[k], residual, taken[:, None] & observed, problem.outcomes) * weight
+        noise[k] = _variance(mu[k], residual, taken[:, None] & observed, _rates(problem)) * weight
     return Scores(
         problem=problem,
         propensities=propensities,
@@ -123,7 +123,7 @@ def _fitted_means(problem: Problem, design: Design, folds: Ints, taken: Mask, ob
         if rows.sum() >= MIN_ARM:
             filled = np.where(rows, problem.outcomes[:, j], 0.0)[:, None]
             out[:, [j]] = cross_fit_means(design, filled, rows, folds)
-    for j in np.flatnonzero(_binary(problem.outcomes)):
+    for j in _rates(problem):
         out[:, j] = np.clip(out[:, j], 0.0, 1.0)
     return out
 
@@ -160,13 +160,13 @@ def _arm_label_probability(
     return out
 
 
-def _variance(mu: Array, residual: Array, rows: Mask, outcomes: Array) -> Array:
+def _variance(mu: Array, residual: Array, rows: Mask, rates: list[int]) -> Array:
     """Model variance of the outcome given the context: mu (1 - mu) if binary, else its mean square."""
     out = np.empty_like(mu)
     for j in range(mu.shape[1]):
         seen = rows[:, j]
         square = float((residual[seen, j] ** 2).mean()) if seen.any() else np.nan
-        if _binary(outcomes)[j]:
+        if j in rates:
             model = mu[:, j] * (1 - mu[:, j])
             mean = float(model[seen].mean()) if seen.any() else np.nan
             out[:, j] = model * max(1.0, square / mean if mean > 0 else 1.0)
@@ -175,13 +175,9 @@ def _variance(mu: Array, residual: Array, rows: Mask, outcomes: Array) -> Array:
     return out
 
 
-def _binary(outcomes: Array) -> Mask:
-    return np.array([bool(np.isin(c[~np.isnan(c)], (0.0, 1.0)).all()) for c in outcomes.T])
-
-
-def is_binary(outcomes: Array) -> Mask:
-    """Which columns hold only 0 and 1 (and missing)."""
-    return _binary(outcomes)
+def _rates(problem: Problem) -> list[int]:
+    """The outcomes that are 0 or 1, so that their means are probabilities."""
+    return [j for j, e in enumerate(problem.events) if e and not (j == RISK and problem.risk_in_dollars)]
 
 
 def _mean_propensities(runs: list[Propensities]) -> Propensities:
