@@ -114,10 +114,10 @@ def _entry(path: Path, root: Path, home: Path) -> tuple[str, Path] | Refused:
     if path.name.startswith("."):
         return Refused(name, "hidden file; name it to read it")
     if path.is_symlink():
+        if not path.exists():
+            return Refused(name, "link to nothing, or to itself")
         if home not in path.resolve().parents:
             return Refused(name, "link that leaves the folder; name its target to read it")
-        if not path.exists():
-            return Refused(name, "link to nothing")
     if not path.is_file():
         return Refused(name, "not a regular file")
     return name, path

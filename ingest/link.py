@@ -65,6 +65,13 @@ def link(
         )
         rejected += _conflicts(connection)
         tables = _write_tables(connection, folder, generation, features)
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        raise IngestError(
+            f"linking failed: {printable(str(error).splitlines()[0])}",
+            where=printable(str(folder)),
+            expected=f"{MEMORY_LIMIT} of memory and room on disk for what does not fit",
+            cure="Free some disk, or ingest fewer logs at once; staged logs are kept.",
+        ) from error
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
@@ -89,6 +96,7 @@ def _connect(spill: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
         "memory_limit": MEMORY_LIMIT,
         "threads": THREADS,
         "temp_directory": str(spill),
+        "preserve_insertion_order": False,
     }
     connection = duckdb.connect(config=settings)
     connection.execute("SET TimeZone = 'UTC'")

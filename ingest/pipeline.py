@@ -92,9 +92,9 @@ class _Run:
             try:
                 sources.append(self._stage(name, path, done=done, total=total))
             except IngestError as error:
-                refused.append(Refused(name, str(error)))
+                refused.append(Refused(name, str(error).removeprefix(f"{printable(name)}: ")))
             except OSError as error:
-                refused.append(Refused(name, f"{printable(name)}: {error.strerror or 'cannot be read'}."))
+                refused.append(Refused(name, f"{error.strerror or 'cannot be read'}."))
             done += size
         self.progress(total, total, "linking")
         return sorted(sources, key=lambda s: (s.name, s.digest, s.folder.name)), refused

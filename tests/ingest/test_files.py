@@ -41,13 +41,15 @@ def test_links_that_leave_the_folder_are_recorded_not_followed(tmp_path: Path) -
     (logs / "out").symlink_to(tmp_path / "outside" / "secret")
     (logs / "folder").symlink_to(tmp_path / "outside")
     (logs / "dangling").symlink_to(logs / "absent")
+    (logs / "loop").symlink_to(logs / "loop")
     (logs / "twin").symlink_to(logs / "a.jsonl")
     found = find_inputs([logs])
     assert [name for name, _ in found.files] == ["a.jsonl"]
     assert {item.name: item.error.split(";")[0] for item in found.refused} == {
         "out": "link that leaves the folder",
         "folder": "link to a folder",
-        "dangling": "link to nothing",
+        "dangling": "link to nothing, or to itself",
+        "loop": "link to nothing, or to itself",
     }
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from mapped import START, record, write_log, write_mapping
-from shadowprice.errors import ConfigError
+from mapped import START, record, tree, write_log, write_mapping
+from paths import shared_data
+from shadowprice.errors import ConfigError, IngestError
+from shadowprice.ingest import link
 from shadowprice.ingest.pipeline import ingest
 from shadowprice.schemas.config import Config, QualityRule, parse_config
 from shadowprice.schemas.store import Store
@@ -283,6 +286,36 @@ def test_unpriced_decisions_are_counted_with_their_tokens(tmp_path: Path) -> Non
     store = store_of(tmp_path, [record(1, **tokens), record(2, **tokens, ran="gpt-4o"), record(3)])
     assert store.manifest["unpriced"] == {"decisions": 1, "tokens": 110}
     assert [row[1] for row in rows(store, "cost_source")] == ["unpriced", "priced", "logged"]
+
+
+def test_linking_spills_to_disk_and_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kills results that depend on memory, and a traceback where there is far too little."""
+    records = [
+        agent(n, f"r{n // 3}", "act" if n % 3 else "verify", "read", kind="k" * 200, resolved=n % 2)
+        for n in range(3000)
+    ]
+    roomy = store_of(tmp_path, records)
+    monkeypatch.setattr(link, "MEMORY_LIMIT", "60MB")
+    shutil.move(tmp_path / "out", tmp_path / "roomy")
+    assert tree(store_of(tmp_path, records).path) == tree(tmp_path / "roomy" / "store")
+    assert roomy.manifest["counts"]["decisions"] == 3000
+    monkeypatch.setattr(link, "MEMORY_LIMIT", "1MB")
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(IngestError, match=r"linking failed: .*Free some disk"):
+        store_of(tmp_path, records)
+
+
+def test_all_tau_bench_trials_are_linked_to_their_reward(tmp_path: Path) -> None:
+    """Kills leaving out the 18 trials in which the agent called no tool; trials of a task share a context."""
+    store = ingest(shared_data("tau_bench"), out=tmp_path)
+    links = store.manifest["links"]
+    assert (links["quality_name"], links["linked"], links["unlinked"]) == ("reward", 200, 0)
+    frame = store.decisions().select("request_id", "session_id", "x_context_id", "quality").collect()
+    assert frame["request_id"].n_unique() == 200
+    assert frame["x_context_id"].n_unique() == frame["session_id"].n_unique() == 50
+    assert frame["quality"].null_count() == 0
 
 
 def test_the_window_is_that_of_the_decisions(tmp_path: Path) -> None:
