@@ -50,7 +50,7 @@ def _requests(seed: int, n: int, tenants: int) -> Requests:
     session = np.repeat(np.arange(n), sizes)[:n]
     weight = rng.lognormal(0.0, 0.4, tenants)
     tenant = rng.choice(tenants, n, p=weight / weight.sum())[session]
-    start = np.sort(rng.uniform(0.0, WINDOW_S - 7200.0, n))[session] + rng.uniform(0.0, 3600.0, n)
+    start = rng.uniform(0.0, WINDOW_S - 7200.0, n)[session] + rng.uniform(0.0, 3600.0, n)
     task = rng.choice(len(s.CLASSES), n, p=[c.share for c in s.CLASSES])
     difficulty = np.clip(0.3 * rng.normal(size=n)[session] + 0.4 * rng.normal(size=n), -1.0, 1.0)
     seen = np.clip(difficulty + 0.15 * rng.normal(size=n), -1.0, 1.0).round(3)
