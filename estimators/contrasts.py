@@ -57,7 +57,7 @@ def estimate_segment(pair: Pair, segment: str, members: Mask) -> SegmentResult:
     notes: list[str] = []
     if share < 1.0:
         notes.append(f"{1 - share:.1%} of decisions left out: one of the two actions was impossible")
-    estimand: Estimand = "ATE"
+    estimand: Estimand = "ATE" if share == 1.0 else "ATE-trimmed"
     if size.ess < gates.MIN_ESS:
         trimmed = _trim(pair, rows)
         size = gates.overlap(pair.w, pair.took_a & trimmed, pair.took_b & trimmed)
@@ -84,7 +84,7 @@ def _identified(
     common = _Common(pair=pair, segment=segment, rows=rows, ess=size.ess, limits=limits)
     rows_out = [_row(common, "ATO", headline, j, reasons[j]) for j in range(len(_ALL))]
     enough = size.ess >= gates.ATE_ESS and size.max_share <= gates.ATE_SHARE
-    if (enough or estimand == "ATE-trimmed") and not pair.method.startswith("within"):
+    if enough and not pair.method.startswith("within"):
         plain = _mean(pair, rows, np.where(rows, pair.problem.weight, 0.0))
         rows_out += [_row(common, estimand, plain, j, None) for j in range(len(_ALL)) if reasons[j] is None]
     masked = np.array([reasons[j] is not None for j in range(len(_ALL))])

@@ -33,6 +33,10 @@ _CALIBRATE_ROWS: Final = 500
 """Rows per arm from which isotonic calibration is steadier than the raw learner (METHODS A1)."""
 _FLOOR: Final = 0.5
 """Estimated propensities are kept above _FLOOR / sqrt(n) (thresholded AIPW, Dorn 2025)."""
+_UNUSED_LISTS: Final = (
+    "the logged lists of probabilities are incomplete or disagree with the propensity of the chosen action, "
+    "so they are not used"
+)
 
 Source = Literal["logged", "reconstructed", "estimated", "deterministic"]
 
@@ -73,20 +77,20 @@ def find_propensities(
     if isinstance(logged, str):
         notes.append(logged)
     elif logged is not None:
-        chosen, matrix = logged
+        chosen, matrix, unused = logged
         fault = _fault(problem, chosen, matrix, usable)
         if fault is None:
             reconstructed = (problem.frame["propensity_source"] == "reconstructed").any()
             if matrix is None and needs_matrix:
                 matrix = _estimate(problem, design, folds, usable)[0]
-                notes.append("only the chosen action's probability is logged; overlap weights are estimated")
+                notes.append("only the chosen action's probability is used; overlap weights are estimated")
             return Propensities(
                 matrix=np.full((problem.n, len(problem.arms)), np.nan) if matrix is None else matrix,
                 chosen=chosen,
                 usable=usable,
                 source="reconstructed" if reconstructed else "logged",
                 grade="B" if reconstructed else "A",
-                notes=tuple(notes),
+                notes=(*unused, *notes),
             )
         notes.append(fault)
     if not usable.any():
@@ -109,7 +113,8 @@ def logged_fault(problem: Problem) -> str | None:
     logged = _logged(problem, usable)
     if logged is None or isinstance(logged, str):
         return logged or "no propensity is logged"
-    return _fault(problem, *logged, usable)
+    chosen, matrix, _ = logged
+    return _fault(problem, chosen, matrix, usable)
 
 
 def _all_deterministic(problem: Problem) -> Propensities:
@@ -125,8 +130,9 @@ def _all_deterministic(problem: Problem) -> Propensities:
     )
 
 
-def _logged(problem: Problem, usable: Mask) -> tuple[Array, Array | None] | str | None:
-    """Logged (chosen, matrix or None), a sentence when they are incomplete, None when there are none."""
+def _logged(problem: Problem, usable: Mask) -> tuple[Array, Array | None, tuple[str, ...]] | str | None:
+    """Logged (chosen, matrix or None, what was not used), a sentence when the propensities are incomplete,
+    None when there are none."""
     frame = problem.frame
     chosen = frame["propensity"].cast(pl.Float64).fill_null(float("nan")).to_numpy().copy()
     stated = frame["propensity_source"].is_in(["unknown", "estimated"]).fill_null(value=False).to_numpy()
@@ -139,10 +145,12 @@ def _logged(problem: Problem, usable: Mask) -> tuple[Array, Array | None] | str 
         return f"{missing} of {int(usable.sum())} rows lack a logged propensity, so it is estimated for all"
     chosen[~usable] = 1.0
     matrix = _matrix(problem, chosen)
+    listed = problem.frame["propensities"].is_not_null().any()
+    unused = (_UNUSED_LISTS,) if listed and matrix is None else ()
     if matrix is None and len(problem.arms) == 2:
         matrix = np.repeat((1.0 - chosen)[:, None], 2, axis=1)
         matrix[np.arange(problem.n), problem.arm] = chosen
-    return chosen, matrix
+    return chosen, matrix, unused
 
 
 def _matrix(problem: Problem, chosen: Array) -> Array | None:
