@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import Any, Final
 
 import polars as pl
 
@@ -13,6 +14,11 @@ from .errors import SchemaError
 from .reports import numbers
 from .reports.escape import short, visible
 from .reports.headline import headline
+from .reports.inspection import Inspection
+from .reports.privacy import without_small_cells
+from .reports.tables import Table, checks_table, findings_table, prices_table
+from .reports.truth import truth_tables
+from .reports.view import RunView
 from .runs import Run
 from .schemas.records import Estimate, Estimates, Finding, Prices
 from .schemas.store import Store
@@ -20,37 +26,27 @@ from .schemas.tables import TABLES
 from .settings import Setting
 from .terminal import Answer
 
-if TYPE_CHECKING:
-    from .reports.inspection import Inspection
-
 NOT_IDENTIFIED: Final = "not_identified"
-_SHOWN_FINDINGS: Final = 12
+_SHOWN_FINDINGS: Final = 6
 """Rows of the findings table in a terminal; the report has them all."""
 _WIDTH: Final = 110
 """Characters per line of running text; fixed, so that the same run prints the same bytes."""
-_FINDING_HEAD: Final = ("finding", "where", "USD [interval]", "grade", "V*")
 _BAR_CHARS: Final = 40
-_CONTRAST: Final = ("layer", "decision_point", "segment", "action", "baseline", "quantity")
 _BANDS: Final = (("A-C", "ABC", "#"), ("D bounds", "D", "="), ("N not identified", "N", "."))
 
 
 def of_run(run: Run, gate: exits.Gate) -> Answer:
     """The first screen of a run, with the path of the report as its last line."""
-    first = headline(run.estimates, run.prices, run.findings)
-    shown = [f for f in run.findings if f.status in ("found", "inconclusive")]
+    view, hidden = without_small_cells(_view(run))
+    first = headline(view.est, view.prices, view.findings)
     lines = [
         _scope(run),
-        _evidence(run.estimates.coverage),
+        _evidence(view.est.coverage),
         "",
         *_wrapped(first.sentence()),
         "",
-        *_findings_table(shown[:_SHOWN_FINDINGS]),
-        *(
-            [f"... and {len(shown) - _SHOWN_FINDINGS} more in the report"]
-            if len(shown) > _SHOWN_FINDINGS
-            else []
-        ),
-        *_silent(run.findings),
+        *_findings(view.findings, at_most=_SHOWN_FINDINGS),
+        *([f"({hidden})"] if hidden else []),
         "",
         str(run.report),
     ]
@@ -58,7 +54,7 @@ def of_run(run: Run, gate: exits.Gate) -> Answer:
         "report": str(run.report),
         "headline": first.sentence(),
         "identified": run.identified,
-        "findings": [finding.to_dict() for finding in run.findings],
+        "findings": [finding.to_dict() for finding in view.findings],
     }
     ending = _ending(identified=run.identified, gate_closed=gate.closes(run.findings))
     return Answer(
@@ -68,21 +64,23 @@ def of_run(run: Run, gate: exits.Gate) -> Answer:
 
 def of_demo(run: Run) -> Answer:
     """The first screen of the simulated world, the truth beside each estimate, and the next command."""
-    compared = truth_beside_estimates(run)
-    rows = [_truth_row(row) for row in compared.iter_rows(named=True)]
-    inside = compared.filter(pl.col("covered").is_not_null())
-    covered = f"{int(inside['covered'].sum())} of {inside.height} intervals contain the truth"
     base = of_run(run, exits.Gate())
+    contrasts = run.estimates.contrasts
+    headlines = contrasts.filter(
+        (pl.col("segment") == "all") & pl.col("estimand").is_in(("ATO", NOT_IDENTIFIED))
+    )
+    tables = truth_tables(replace(_view(run), est=replace(run.estimates, contrasts=headlines)))
+    refused = headlines.filter(pl.col("estimand") == NOT_IDENTIFIED).iter_rows(named=True)
     text = [
-        "Simulated logs, so the truth is known:",
-        *_table(rows, ("contrast", "quantity", "truth", "estimate [interval]", "grade")),
-        f"{covered}; where there is no estimate, the logs do not identify it, and the report says why.",
-        "",
         base.text,
+        *(line for table in tables for line in ("", f"{table.title}:", *_laid_out(table))),
+        "",
+        "Deliberately not identified in these logs:",
+        *(line for row in refused for line in _wrapped(str(Estimate(**row)), indent="  ")),
         "",
         "Next, your own logs: shadowprice inspect LOGS, then shadowprice audit LOGS --out DIR",
     ]
-    data = {**base.data, "truth": compared.to_dicts()}
+    data = {**base.data, "truth": {table.title: [list(row) for row in table.rows] for table in tables}}
     return Answer(data=data, text="\n".join(text), run_id=run.run_id, warnings=base.warnings)
 
 
@@ -126,31 +124,18 @@ def of_estimates(est: Estimates, run_id: str) -> Answer:
 
 def of_prices(prices: Prices) -> Answer:
     """One row per price, and every price as data."""
-    rows = [
-        (
-            p.symbol,
-            ".".join(filter(None, (p.layer, p.decision_point))) or p.segment,
-            f"{p.action} vs {p.baseline} [{p.segment}]" if p.action else "",
-            f"{p.value:.4g} {p.unit}" if p.value is not None else "unknown",
-            _ends(p.lower, p.upper) if p.source != "user" else "set",
-            p.reason or "",
-        )
-        for p in prices.prices
-    ]
     return Answer(
         data={"prices": [price.to_dict() for price in prices.prices]},
-        text="\n".join(_table(rows, ("price", "where", "contrast", "value", "interval", "note"))),
+        text="\n".join(_laid_out(prices_table(prices), below="note")),
         run_id=prices.run_id,
     )
 
 
 def of_findings(findings: Sequence[Finding], run_id: str, gate: exits.Gate) -> Answer:
     """The findings table, and every finding as data."""
-    shown = [f for f in findings if f.status in ("found", "inconclusive")]
-    lines = [*_findings_table(shown), *_silent(findings)]
     return Answer(
         data={"findings": [finding.to_dict() for finding in findings]},
-        text="\n".join(lines),
+        text="\n".join(_findings(findings)),
         run_id=run_id,
         **_ending(identified=True, gate_closed=gate.closes(findings)),
     )
@@ -168,8 +153,8 @@ def of_schema(table: str | None) -> Answer:
         for name in ([table] if table else TABLES)
         for col in TABLES[name]
     ]
-    cells = [tuple(str(value or "") for value in row.values()) for row in rows]
-    return Answer(data={"columns": rows}, text="\n".join(_table(cells, tuple(rows[0]))))
+    cells = [[str(value or "") for value in row.values()] for row in rows]
+    return Answer(data={"columns": rows}, text="\n".join(_columns([list(rows[0]), *cells])))
 
 
 def of_settings(settings: Iterable[Setting]) -> Answer:
@@ -177,27 +162,6 @@ def of_settings(settings: Iterable[Setting]) -> Answer:
     listed = list(settings)
     data = {s.name: {"value": s.value, "origin": s.origin} for s in listed}
     return Answer(data={"settings": data}, text="\n".join(map(str, listed)))
-
-
-def truth_beside_estimates(run: Run) -> pl.DataFrame:
-    """The contrasts of the whole with the known truth of the same estimand, and whether it is covered."""
-    assert run.truth is not None
-    truth = run.truth.select(*_CONTRAST, "ate", "ato")
-    of_estimand = {"ATE": pl.col("ate"), "ATO": pl.col("ato")}
-    known = pl.coalesce(
-        pl.when(pl.col("estimand") == name).then(value) for name, value in of_estimand.items()
-    )
-    return (
-        run.estimates.contrasts.filter(pl.col("segment") == "all")
-        .join(truth, on=_CONTRAST, how="inner", maintain_order="left")
-        .with_columns(truth=pl.coalesce(known, "ate"))
-        .with_columns(
-            covered=pl.when(pl.col("estimand").is_in(list(of_estimand))).then(
-                pl.col("truth").is_between(pl.col("lower"), pl.col("upper"))
-            )
-        )
-        .select(*_CONTRAST, "estimand", "truth", "value", "lower", "upper", "grade", "covered", "reason")
-    )
 
 
 def store_warnings(manifest: dict[str, Any]) -> tuple[str, ...]:
@@ -234,79 +198,52 @@ def _evidence(coverage: pl.DataFrame) -> str:
     return f"Evidence  [{bar:<{_BAR_CHARS}}]  {' | '.join(words)}  {of}"
 
 
-def _findings_table(findings: Sequence[Finding]) -> list[str]:
-    """The findings as aligned columns, what to do on a line of its own below each."""
-    head, *rows = _table([_finding_row(f) for f in findings], _FINDING_HEAD) or [""]
-    pairs = zip(rows, findings, strict=True)
-    return [head, *(line for row, f in pairs for line in (row, *_wrapped(_advice(f), indent="    ")))]
-
-
-def _finding_row(f: Finding) -> tuple[str, ...]:
-    ends = numbers.bracket(numbers.usd(f.usd_lower), numbers.usd(f.usd_upper))
-    return (
-        f.mode.replace("_", "-"),
-        f"{f.layer}.{f.decision_point} · {f.segment}",
-        f"{numbers.usd(f.usd)} {ends}",
-        f.grade,
-        numbers.usd(f.break_even_usd),
+def _findings(findings: Sequence[Finding], *, at_most: int | None = None) -> list[str]:
+    """What was found, each with what to do below it, then what was looked for and not found."""
+    table = findings_table(findings)
+    shown = replace(table, rows=table.rows[:at_most])
+    more = len(table.rows) - len(shown.rows)
+    checks = (
+        f"{check}: {status}: {meaning.partition('. Next:')[0]}"
+        for check, status, _, meaning in checks_table(findings, ()).rows
     )
-
-
-def _advice(f: Finding) -> str:
-    if f.status == "inconclusive":
-        return f"inconclusive: {f.recommendation}"
-    return f.recommendation if f.counted else f"{f.recommendation} (not added: {f.reason})"
-
-
-def _silent(findings: Sequence[Finding]) -> list[str]:
-    """One line per mode without a finding: none found and what could have been seen, or why not looked."""
-    loud = {f.mode for f in findings if f.status in ("found", "inconclusive")}
-    lines: list[str] = []
-    for mode in dict.fromkeys(f.mode for f in findings if f.mode not in loud):
-        own = [f for f in findings if f.mode == mode]
-        name = f"{mode.replace('_', '-')}: "
-        seen = [f.mde_usd for f in own if f.status == "none_found" and f.mde_usd is not None]
-        if seen:
-            text = f"none found (could have seen {numbers.usd(max(seen))}, 80 % power)"
-        else:
-            text = f"{own[0].status.replace('_', ' ')}: {own[0].reason or own[0].claim}"
-        lines += _wrapped(f"{name}{text}", indent="  ")
-    return lines
-
-
-def _truth_row(row: dict[str, Any]) -> tuple[str, ...]:
-    name, value = row["quantity"], row["value"]
-    ends = numbers.bracket(numbers.quantity(name, row["lower"]), numbers.quantity(name, row["upper"]))
-    return (
-        f"{row['layer']}.{row['decision_point']} {row['action']} vs {row['baseline']}",
-        name,
-        numbers.quantity(name, row["truth"]),
-        f"{numbers.quantity(name, value)} {ends}" if value is not None else "not identified",
-        row["grade"],
-    )
-
-
-def _table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...]) -> list[str]:
-    """Rows as aligned columns under `head`, with every cell made harmless; nothing without rows."""
-    if not rows:
-        return []
-    cells = [head, *(tuple(short(cell) for cell in row) for row in rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
+        *_laid_out(shown, below="do", without=("#", "level")),
+        *([f"... and {more} more in the report"] if more else []),
+        *(line for check in checks for line in _wrapped(check, indent="  ")),
     ]
+
+
+def _laid_out(table: Table, *, below: str = "", without: Sequence[str] = ()) -> list[str]:
+    """A table as aligned columns; the column called `below` stands on lines of its own under each row."""
+    if not table.rows:
+        return []
+    labels = [column.label for column in table.columns]
+    beside = [k for k, label in enumerate(labels) if label not in (below, *without)]
+    head, *rows = _columns([[row[k] for k in beside] for row in (labels, *table.rows)])
+    under = [row[labels.index(below)] if below else numbers.ABSENT for row in table.rows]
+    pairs = zip(rows, (text.removeprefix(numbers.ABSENT) for text in under), strict=True)
+    return [head, *(line for row, text in pairs for line in (row, *_wrapped(text, indent="    ")))]
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    cells = [[short(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
 def _wrapped(text: str, *, indent: str = "") -> list[str]:
     return textwrap.wrap(visible(text), _WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
-def _ends(lower: float | None, upper: float | None) -> str:
-    if lower is None and upper is None:
-        return ""
-    ends = (f"{end:.4g}" if end is not None else "unbounded" for end in (lower, upper))
-    return numbers.bracket(*ends)
+def _view(run: Run) -> RunView:
+    return RunView(
+        est=run.estimates,
+        prices=run.prices,
+        findings=run.findings,
+        manifest=run.manifest,
+        truth=run.truth,
+    )
 
 
 def _ending(*, identified: bool, gate_closed: bool) -> dict[str, Any]:
