@@ -64,7 +64,7 @@ def write_estimates(folder: Path, est: Estimates, *, run_id: str, config: dict[s
         "notes": list(est.notes),
         "config": config,
     }
-    _write_json(folder / META, meta)
+    write_text(folder / META, _json_text(meta))
 
 
 def read_meta(folder: Path) -> Meta:
@@ -92,9 +92,12 @@ def read_estimates(folder: Path) -> Estimates:
 
 
 def write_prices(folder: Path, prices: Prices) -> None:
-    """Write prices.parquet and prices.json."""
-    _write_frame(folder / "prices.parquet", prices_frame(prices))
-    write_text(folder / "prices.json", prices_json(prices))
+    """Write prices.parquet and prices.json; when they change, later stages are out of date and removed."""
+    text = prices_json(prices)
+    if not _holds(folder, {"prices.json": text}):
+        clear(folder, stage="prices")
+        _write_frame(folder / "prices.parquet", prices_frame(prices))
+        write_text(folder / "prices.json", text)
 
 
 def read_prices(folder: Path) -> Prices:
@@ -109,10 +112,13 @@ def read_prices(folder: Path) -> Prices:
 
 
 def write_findings(folder: Path, findings: Sequence[Finding], *, run_id: str) -> None:
-    """Write findings.json and the same rows as findings.parquet."""
+    """Write findings.parquet and findings.json; when they change, the report is out of date and removed."""
     head = {"schema_version": SCHEMA_VERSION, "run_id": run_id}
-    _write_frame(folder / "findings.parquet", records_frame(findings, Finding))
-    _write_json(folder / "findings.json", {**head, "findings": [f.to_dict() for f in findings]})
+    text = _json_text({**head, "findings": [f.to_dict() for f in findings]})
+    if not _holds(folder, {"findings.json": text}):
+        clear(folder, stage="diagnose")
+        _write_frame(folder / "findings.parquet", records_frame(findings, Finding))
+        write_text(folder / "findings.json", text)
 
 
 def read_findings(folder: Path) -> tuple[Finding, ...]:
@@ -121,10 +127,16 @@ def read_findings(folder: Path) -> tuple[Finding, ...]:
     return tuple(Finding(**row) for row in data["findings"])
 
 
-def write_report(folder: Path, **texts: str) -> None:
-    """Write report.html, report.md and report.json."""
-    for kind, name in REPORTS.items():
-        write_text(folder / name, texts[kind])
+def write_report(folder: Path, record: dict[str, Any], **texts: str) -> None:
+    """Write report.html, report.md, report.json, and last run.json, which says that the run is complete."""
+    named = {REPORTS[kind]: text for kind, text in texts.items()}
+    if _holds(folder, named) and finished_run(folder) is not None:
+        return
+    clear(folder, stage="report")
+    for name, text in named.items():
+        write_text(folder / name, text)
+    digests = {name: digest(folder / name) for names in OUTPUTS.values() for name in names}
+    write_text(folder / RUN, _json_text({"schema_version": SCHEMA_VERSION, **record, "outputs": digests}))
 
 
 def write_truth(folder: Path, truth: pl.DataFrame | None) -> None:
@@ -138,12 +150,6 @@ def write_truth(folder: Path, truth: pl.DataFrame | None) -> None:
 def read_truth(folder: Path) -> pl.DataFrame | None:
     """The known truth of a simulated world, or None for logs of the real one."""
     return _read_frame(folder / TRUTH) if (folder / TRUTH).is_file() else None
-
-
-def write_run(folder: Path, record: dict[str, Any]) -> None:
-    """Write run.json, which says that the run is complete, with the digest of every output."""
-    digests = {name: digest(folder / name) for names in OUTPUTS.values() for name in names}
-    _write_json(folder / RUN, {"schema_version": SCHEMA_VERSION, **record, "outputs": digests})
 
 
 def finished_run(folder: Path) -> dict[str, Any] | None:
@@ -216,8 +222,14 @@ def _read_frame(path: Path) -> pl.DataFrame:
     return frame
 
 
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+def _json_text(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def _holds(folder: Path, texts: dict[str, str]) -> bool:
+    """Whether the files are there with these texts, the last of their stage, so that the stage is whole."""
+    files = {folder / name: text for name, text in texts.items()}
+    return all(file.is_file() and file.read_bytes() == text.encode() for file, text in files.items())
 
 
 def _read_json(path: Path, *, verb: str) -> dict[str, Any]:

@@ -173,7 +173,6 @@ def prices_run(folder: str | Path, *, progress: Progress | None = None) -> Price
     folder = Path(folder)
     meta = rundir.read_meta(folder)
     _tell(progress, "prices")
-    rundir.clear(folder, stage="prices")
     prices = fit_prices(rundir.read_estimates(folder), _config(meta), run_id=meta.run_id)
     rundir.write_prices(folder, prices)
     return prices
@@ -186,7 +185,6 @@ def diagnose_run(folder: str | Path, *, progress: Progress | None = None) -> tup
     folder = Path(folder)
     meta = rundir.read_meta(folder)
     _tell(progress, "diagnose")
-    rundir.clear(folder, stage="diagnose")
     findings = diagnose(rundir.read_estimates(folder), rundir.read_prices(folder), _config(meta))
     rundir.write_findings(folder, findings, run_id=meta.run_id)
     return findings
@@ -200,7 +198,6 @@ def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _
     folder, clock = Path(folder), clock or _Clock()
     meta = rundir.read_meta(folder)
     _tell(progress, "report")
-    rundir.clear(folder, stage="report")
     store = open_store(folder)
     est, prices, findings = (
         rundir.read_estimates(folder),
@@ -218,10 +215,10 @@ def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _
             truth=truth,
         )
     )
-    rundir.write_report(folder, html=report.html, markdown=report.markdown, json=report.json)
     clock.lap("report")
     identified = not est.contrasts.filter(pl.col("estimand") != "not_identified").is_empty()
-    rundir.write_run(folder, {**provenance, "identified": identified, "seconds": clock.seconds})
+    record = {**provenance, "identified": identified, "seconds": clock.seconds}
+    rundir.write_report(folder, record, html=report.html, markdown=report.markdown, json=report.json)
     return Run(
         path=folder,
         run_id=meta.run_id,

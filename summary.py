@@ -208,7 +208,7 @@ def _findings(findings: Sequence[Finding], *, at_most: int | None = None) -> lis
         for check, status, _, meaning in checks_table(findings, ()).rows
     )
     return [
-        *_laid_out(shown, below="do", without=("#", "level")),
+        *_laid_out(shown, below="do", without=("level",)),
         *([f"... and {more} more in the report"] if more else []),
         *(line for check in checks for line in _wrapped(check, indent="  ")),
     ]
