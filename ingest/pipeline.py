@@ -112,11 +112,7 @@ class _Run:
         def on_batch(records: int) -> None:
             self.progress(done, total, f"{label}, {records:,} records")
 
-        try:
-            return stage(log, reader, self.config, folder, on_batch=on_batch)
-        except IngestError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        return stage(log, reader, self.config, folder, on_batch=on_batch)
 
     def _reader(self, log: LogFile) -> Reader:
         for own in self.mappings:

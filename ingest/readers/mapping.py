@@ -214,6 +214,8 @@ def _outcome(outcome: OutcomeSpec, mapping: Mapping, fields: Record, values: Rec
     if raw is None:
         return None
     row: Record = {"name": outcome.name, "source": outcome.source, outcome.key: values.get(outcome.key)}
+    if mapping.spec.table == "outcomes":
+        row |= values
     if isinstance(raw, str) and raw.strip().lower() in _FLAGS:
         row["value"] = float(_FLAGS[raw.strip().lower()])
     elif isinstance(raw, bool):

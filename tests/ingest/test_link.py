@@ -109,6 +109,23 @@ def test_outcomes_reach_their_decision_or_every_row_of_their_request(tmp_path: P
     assert (links["quality_name"], links["outcomes"], links["linked"]) == ("resolved", 2, 2)
 
 
+def test_an_outcome_of_a_known_decision_is_not_the_whole_requests(tmp_path: Path) -> None:
+    """Kills spreading one step's label over the request; an unknown decision's label falls to the request."""
+    path = tmp_path / "labels.mapping.toml"
+    path.write_text(
+        'format = "jsonl"\ntable = "outcomes"\nfiles = "*.labels"\n'
+        'outcomes = [{name = "resolved", from = "v", source = "human"}]\n'
+        '[columns]\nrequest_id = "r"\ndecision_id = "d"\n',
+        encoding="utf-8",
+    )
+    labels = [{"r": "r1", "d": "d1", "v": 1}, {"r": "r2", "d": "unknown", "v": 0}]
+    write_log(tmp_path / "logs" / "x.labels", labels)
+    records = [record(1), record(2, request="r1"), record(3, request="r2")]
+    write_log(tmp_path / "logs" / "a.jsonl", records)
+    store = ingest(tmp_path / "logs", out=tmp_path / "out", mapping=[write_mapping(tmp_path), path])
+    assert rows(store, "quality") == [("d1", 1.0), ("d2", None), ("d3", 0.0)]
+
+
 def test_a_store_without_any_label_does_not_say_that_rows_were_not_labelled(tmp_path: Path) -> None:
     """Kills quality_observed = false where nobody labels anything."""
     assert rows(store_of(tmp_path, [record(1)]), "quality_observed") == [("d1", None)]

@@ -105,8 +105,9 @@ def test_ingesting_twice_changes_no_byte_and_no_time(tmp_path: Path) -> None:
 
 
 def test_the_same_logs_elsewhere_give_the_same_bytes(tmp_path: Path) -> None:
-    """Kills absolute paths, clocks and unseeded order in the store."""
+    """Kills absolute paths, clocks and unseeded order in the store, and paths read as patterns."""
     read(some_logs(tmp_path / "one" / "logs"), tmp_path / "x")
+    shutil.copytree(tmp_path / "x", tmp_path / "y1 which the pattern would find")
     some_logs(tmp_path / "two" / "logs")
     ingest([tmp_path / "two" / "logs"], out=tmp_path / "y[1]*", mapping=write_mapping(tmp_path / "two"))
     assert tree(tmp_path / "x") == tree(tmp_path / "y[1]*")

@@ -184,10 +184,10 @@ def test_contexts_outcomes_and_engine_steps_are_tables_of_their_own(tmp_path: Pa
     ]
     labels = (
         'format = "csv"\ntable = "outcomes"\noutcomes = [{name = "s", from = "v", source = "code"}]\n'
-        '[columns]\nrequest_id = "r"\n'
+        '[columns]\nrequest_id = "r"\ndecision_id = "d"\n'
     )
-    assert rows(items(labels, "r,v\na,1\n", tmp_path), "outcomes") == [
-        {"name": "s", "source": "code", "request_id": "a", "value": 1.0}
+    assert rows(items(labels, "r,d,v\na,b,1\n", tmp_path), "outcomes") == [
+        {"name": "s", "source": "code", "request_id": "a", "decision_id": "b", "value": 1.0}
     ]
     steps = (
         'format = "csv"\ntable = "engine_steps"\n[columns]\nreplica = "e"\nrunning = "n"\n'
