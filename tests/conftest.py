@@ -28,7 +28,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> SimulatedRun:
     """Logs of a small four-layer world."""
-    return simulate(tmp_path_factory.mktemp("world"), seed=0, requests=400, tenants=30)
+    return simulate(tmp_path_factory.mktemp("world"), seed=1, requests=1000, tenants=30)
 
 
 @pytest.fixture(scope="session")
