@@ -106,7 +106,7 @@ def forest(findings: Sequence[Finding]) -> Chart | None:
     rows: Values = [
         {
             "order": i,
-            "what": f"{i}. {short(f'{mode_name(f.mode)} · {f.segment}', longest=_LABEL)}",
+            "what": _label(i, f),
             "usd": f.usd,
             "lower": f.usd_lower,
             "upper": f.usd_upper,
@@ -142,6 +142,11 @@ def forest(findings: Sequence[Finding]) -> Chart | None:
     )
 
 
+def _label(rank: int, f: Finding) -> str:
+    """The rank keeps findings of one check in one slice apart."""
+    return f"{rank}. {short(f'{mode_name(f.mode)} · {f.segment}', longest=_LABEL)}"
+
+
 def waterfall(est: Estimates, findings: Sequence[Finding], headline: Headline) -> Chart | None:
     """Spend, less what each counted finding would gain; the parts add up to the headline."""
     spend = float(est.coverage["spend_usd"].sum())
@@ -149,8 +154,7 @@ def waterfall(est: Estimates, findings: Sequence[Finding], headline: Headline) -
     if spend <= 0 or not counted or headline.total is None:
         return None
     steps: list[tuple[str, float]] = [
-        (short(f"{mode_name(f.mode)} · {f.segment}", longest=_LABEL), float(f.usd or 0.0))
-        for f in counted[:_MAX_STEPS]
+        (_label(i, f), float(f.usd or 0.0)) for i, f in enumerate(counted[:_MAX_STEPS], start=1)
     ]
     rest = sum(float(f.usd or 0.0) for f in counted[_MAX_STEPS:])
     if rest > 0:

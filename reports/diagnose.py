@@ -27,6 +27,8 @@ _RANK: Final[dict[Status, int]] = {
 _FACTOR_CAP: Final = 100.0
 """A wait longer than this many windows is not advice any more."""
 
+_YEAR_DAYS: Final = 365
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tested:
@@ -163,7 +165,10 @@ def _wait(factor: float, days: float | None) -> str:
         return "it does not hold up among this many checks; look again with new data"
     if days is None or days <= 0:
         return f"about {factor:.1f} times the data would settle it"
-    return f"about {count(math.ceil((factor - 1.0) * days))} more days like these would settle it"
+    more = math.ceil((factor - 1.0) * days)
+    if more > _YEAR_DAYS:
+        return "more than a year of days like these would be needed"
+    return f"about {count(more)} more days like these would settle it"
 
 
 def _counted_once(findings: list[Finding]) -> list[Finding]:

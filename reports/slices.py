@@ -27,11 +27,14 @@ _ENDS: Final = ("value", "lower", "upper")
 
 def planes(est: Estimates, prices: Prices) -> list[Chart]:
     """Quality against cost per slice, one drawing per decision point, with the line where V pays."""
-    wide = _quality_and_cost(est)
-    value = next((p.value for p in prices.named("task_value") if p.segment == "all"), None)
+    values = {p.segment: p.value for p in prices.named("task_value") if p.value}
+    by_class = len(values) > ("all" in values)
     charts: list[Chart] = []
-    for i, (point, rows) in enumerate(_by_point(wide).items()):
-        charts.append(_plane(point, rows[:_MAX_SLICES], value, name=f"plane{i}"))
+    for i, (point, rows) in enumerate(_by_point(_quality_and_cost(est)).items()):
+        for row in rows:
+            fallback = None if by_class and row["segment"] == "all" else values.get("all")
+            row["task_value"] = values.get(row["segment"], fallback)
+        charts.append(_plane(point, rows[:_MAX_SLICES], name=f"plane{i}"))
     return charts
 
 
@@ -54,10 +57,11 @@ def _by_point(rows: Values) -> dict[str, Values]:
     return points
 
 
-def _plane(point: str, rows: Values, value: float | None, *, name: str) -> Chart:
+def _plane(point: str, rows: Values, *, name: str) -> Chart:
     shown: Values = [
         {
             "what": short(f"{r['action']} vs {r['baseline']}, {r['segment']}", longest=2 * _LABEL),
+            "task_value": r["task_value"],
             **{e: r[f"{e}_cost"] for e in _ENDS},
             **{f"q_{e}": 100 * r[f"{e}_quality"] for e in ("value", "lower", "upper")},
         }
@@ -74,9 +78,10 @@ def _plane(point: str, rows: Values, value: float | None, *, name: str) -> Chart
         base.mark_rule(color=ink("muted")).encode(x="value:Q", y="q_lower:Q", y2="q_upper:Q"),
         base.mark_circle(size=55, color=ink("accent"), opacity=1).encode(x=x, y=y),
     ]
-    if value:
-        layers.insert(2, _value_line(shown, value))
-    title = f"{point}: {_plane_finding(shown, value)}"
+    worth = sorted({d["task_value"] for d in shown if d["task_value"]})
+    for value in dict.fromkeys((*worth[:1], *worth[-1:])):
+        layers[2:2] = _value_line(shown, value, labelled=len(worth) > 1)
+    title = f"{point}: {_plane_finding(shown)}"
     figure = styled(alt.layer(*layers), width=_SMALL, height=190)
     cells = [
         (
@@ -95,29 +100,31 @@ def _cell(quantity: str, value: float, lower: float, upper: float) -> str:
     return f"{fmt.quantity(quantity, value)} {fmt.quantity_interval(quantity, lower, upper)}"
 
 
-def _value_line(shown: Values, value: float) -> alt.Chart:
+def _value_line(shown: Values, value: float, *, labelled: bool) -> list[alt.Chart]:
     """Points where V ΔQ = ΔC, over the range of the dots; above it an action is worth its cost."""
     costs = [d[e] for d in shown for e in ("lower", "upper")]
-    low, high = min([*costs, 0.0]), max([*costs, 0.0])
     quality = [d[f"q_{e}"] for d in shown for e in ("lower", "upper")]
-    bottom, top = min([*quality, 0.0]), max([*quality, 0.0])
-    low, high = max(low, bottom * value / 100), min(high, top * value / 100)
-    ends = [{"c": c, "q": 100 * c / value} for c in (low, high)]
-    line = alt.Chart(alt.InlineData(values=ends)).mark_line(
-        color=ink("ink"), strokeDash=[4, 3], strokeWidth=1.2
-    )
-    return line.encode(x="c:Q", y="q:Q")
+    low = max(min([*costs, 0.0]), min([*quality, 0.0]) * value / 100)
+    high = min(max([*costs, 0.0]), max([*quality, 0.0]) * value / 100)
+    ends = [{"c": c, "q": 100 * c / value, "label": f"V {value:g}"} for c in (low, high)]
+    base = alt.Chart(alt.InlineData(values=ends))
+    line = base.mark_line(color=ink("ink"), strokeDash=[4, 3], strokeWidth=1.2).encode(x="c:Q", y="q:Q")
+    if not labelled:
+        return [line]
+    far = ends[1] if high > -low else ends[0]
+    text = alt.Chart(alt.InlineData(values=[far])).mark_text(color=ink("muted"), fontSize=10, dy=-5)
+    return [line, text.encode(x="c:Q", y="q:Q", text="label:N")]
 
 
-def _plane_finding(shown: Values, value: float | None) -> str:
-    if not value:
+def _plane_finding(shown: Values) -> str:
+    valued = [d for d in shown if d["task_value"]]
+    if not valued:
         return "quality and cost of each slice; no V line, because V is not set"
-    below = sum(value * d["q_upper"] / 100 < d["lower"] for d in shown)
-    above = sum(value * d["q_lower"] / 100 > d["upper"] for d in shown)
-    slices = "slice" if len(shown) == 1 else "slices"
-    return (
-        f"of {len(shown)} {slices}, {above} lie above the line V ΔQ = ΔC and {below} below, whiskers included"
-    )
+    below = sum(d["task_value"] * d["q_upper"] / 100 < d["lower"] for d in valued)
+    above = sum(d["task_value"] * d["q_lower"] / 100 > d["upper"] for d in valued)
+    slices = "slice" if len(valued) == 1 else "slices"
+    which = f"of {len(valued)} {slices} with a V"
+    return f"{which}, {above} lie above V ΔQ = ΔC and {below} below, whiskers included"
 
 
 def overlap(

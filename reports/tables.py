@@ -100,7 +100,8 @@ def _reasons(findings: list[Finding], mode: str, label: str) -> list[tuple[str, 
         same = [f for f in findings if (f.reason or "") == reason]
         places = "; ".join(place_name(f) for f in same[:2])
         more = f" and {len(same) - 2} more" if len(same) > 2 else ""
-        advice = f". Next: {same[0].recommendation}" if same[0].recommendation else ""
+        told = "log " in reason or not same[0].recommendation
+        advice = "" if told else f". Next: {same[0].recommendation}"
         rows.append((mode_name(mode), label, places + more, f"{reason}{advice}"))
     return rows
 
