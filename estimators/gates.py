@@ -71,7 +71,7 @@ def event_fault(y: Array, took_a: Mask, took_b: Mask, names: tuple[str, str]) ->
     """Why a rate or a loss has too few events or non-events for an interval, or None. y: (n,)."""
     for took, name in zip((took_a, took_b), names, strict=True):
         seen = y[took & ~np.isnan(y)]
-        events, rest = int((seen > 0).sum()), int((seen < 1).sum())
+        events, rest = int((seen > 0).sum()), int((seen == 0).sum())
         if min(events, rest) < MIN_EVENTS:
             return f"{name} has {events} events and {rest} non-events; {MIN_EVENTS} of each are needed"
     return None
