@@ -145,3 +145,13 @@ def test_with_more_than_two_actions_the_pair_is_compared_within_itself() -> None
     e = np.clip(1 / (1 + np.exp(-5 * np.random.default_rng(0).normal(size=300))), 1e-4, 1 - 1e-4)
     assert trim_threshold(0.3 * e, 0.3 * (1 - e)) == pytest.approx(trim_threshold(e, 1 - e))
     assert 0.0 < trim_threshold(e, 1 - e) < 0.5
+
+
+@pytest.mark.parametrize("unit", [0.01, 1.0, 100.0])
+def test_losses_are_counted_in_any_currency(unit: float) -> None:
+    """Kills comparing a loss with 1: the same losses in cents must pass the same gate."""
+    losses = unit * np.repeat([0.0, 0.5, 2.0], [20, 3, 3])
+    assert event_fault(np.tile(losses, 2), *arms(26, 26), NAMES) is None
+    always = unit * np.repeat([0.5, 2.0], [20, 6])
+    found = event_fault(np.tile(always, 2), *arms(26, 26), NAMES)
+    assert found == f"large has 26 events and 0 non-events; {MIN_EVENTS} of each are needed"

@@ -158,17 +158,17 @@ def test_rows_without_a_cluster_id_are_clusters_of_their_own() -> None:
 
 
 def agent_frame() -> pl.DataFrame:
-    """Two requests: r1 verifies twice and acts, r2 skips; a router row carries cost of r1."""
+    """Two requests: r1 verifies twice and acts, r2 skips; router rows carry the cost of model calls."""
     return pl.DataFrame(
         {
-            "decision_id": ["a1", "a2", "a3", "b1", "z1"],
-            "layer": ["agent", "agent", "agent", "agent", "router"],
-            "decision_point": ["verify", "verify", "act", "verify", "model"],
-            "request_id": ["r1", "r1", "r1", "r2", "r1"],
-            "step": [1, 2, 3, 1, 0],
-            "action": ["verify", "verify", "act", "skip", "large"],
-            "cost_usd": [0.1, 0.2, 0.4, 0.8, 1.6],
-            "latency_s": [1.0, 2.0, 4.0, 8.0, 16.0],
+            "decision_id": ["a1", "a2", "a3", "b1", "y2", "z1"],
+            "layer": ["agent", "agent", "agent", "agent", "router", "router"],
+            "decision_point": ["verify", "verify", "act", "verify", "model", "model"],
+            "request_id": ["r1", "r1", "r1", "r2", "r2", "r1"],
+            "step": [1, 2, 3, 1, 0, 0],
+            "action": ["verify", "verify", "act", "skip", "large", "large"],
+            "cost_usd": [0.1, 0.2, 0.4, None, 0.8, 1.6],
+            "latency_s": [1.0, 2.0, 4.0, None, 8.0, 16.0],
         }
     )
 
@@ -197,7 +197,7 @@ def test_agent_rows_carry_cost_and_latency_of_their_whole_request() -> None:
 
 def test_a_request_with_an_unpriced_part_has_no_cost() -> None:
     """Kills summing what is known and calling it the cost."""
-    frame = agent_frame().with_columns(cost_source=pl.Series(["priced", "unpriced", *["priced"] * 3]))
+    frame = agent_frame().with_columns(cost_source=pl.Series(["priced", "unpriced", *["priced"] * 4]))
     (verify,) = (p for p in problems(frame, Config()) if p.decision_point == "verify")
     assert np.isnan(verify.outcomes[0, COST])
     assert verify.outcomes[1, COST] == pytest.approx(0.8)
@@ -206,7 +206,22 @@ def test_a_request_with_an_unpriced_part_has_no_cost() -> None:
 def test_router_rows_keep_their_own_cost() -> None:
     """Kills charging a router choice with the rest of its request."""
     (model,) = (p for p in problems(agent_frame(), Config()) if p.decision_point == "model")
-    assert model.outcomes[:, COST] == pytest.approx([1.6])
+    assert model.outcomes[:, COST] == pytest.approx([0.8, 1.6])
+
+
+def test_a_request_of_skipped_steps_alone_has_an_unknown_cost() -> None:
+    """Kills charging nothing to a request whose model calls were not logged."""
+    frame = (
+        agent_frame().filter(pl.col("decision_id") != "y2").with_columns(pl.col("cost_usd").fill_null(0.0))
+    )
+    (verify,) = (p for p in problems(frame, Config()) if p.decision_point == "verify")
+    assert np.isnan(verify.outcomes[1, COST])
+
+
+def test_a_quality_of_zero_or_one_is_an_event_and_a_score_is_not() -> None:
+    """Kills counting events in a graded score, or an interval around a rate without a count."""
+    assert only(decisions(3, quality=[0.0, 1.0, None])).events == (True, False, False, True)
+    assert only(decisions(3, quality=[0.0, 0.5, 1.0])).events == (False, False, False, True)
 
 
 @pytest.mark.parametrize(("price", "expected"), [("50 USD/event", 1.0), ("1 USD/USD", 7.5), (None, 1.0)])
