@@ -10,12 +10,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ..schemas.config import Config
 from ..schemas.records import Estimates
 from ..schemas.store import Store
 from . import frames
 from .confidence import LEVEL
+from .consumption import consumption
 from .contrasts import SegmentResult, estimate_segment, refusals
 from .gates import MIN_ESS, overlap
 from .identification import exploration_advice, identification, no_contrast, repeats_contexts
@@ -47,7 +49,6 @@ class _Parts:
     gains: list[pl.DataFrame] = field(default_factory=list)
     overlap: list[pl.DataFrame] = field(default_factory=list)
     questions: list[frames.Question] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def estimate(
@@ -72,10 +73,11 @@ def estimate(
     frame = _as_frame(decisions_or_store)
     check_frame(frame)
     parts = _Parts()
-    for done, problem in enumerate(tasks := list(problems(frame, config))):
-        if progress:
-            progress(done, len(tasks), f"{problem.layer}.{problem.decision_point}")
-        _one_point(problem, baseline, config, seed, parts)
+    with threadpool_limits(limits=1):  # small problems: threads inside one wait longer than they work
+        for done, problem in enumerate(tasks := list(problems(frame, config))):
+            if progress:
+                progress(done, len(tasks), f"{problem.layer}.{problem.decision_point}")
+            _one_point(problem, baseline, config, seed, parts)
     if progress:
         progress(len(tasks), len(tasks), "done")
     ledger = frames.stack(parts.ledger, frames.empty("ledger"))
@@ -89,7 +91,7 @@ def estimate(
         level=LEVEL,
         seed=seed,
         window=frames.window(frame),
-        notes=tuple(parts.notes),
+        consumption=consumption(frame, config),
     )
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 
 from .design import Design
 
@@ -39,11 +38,6 @@ def _trees(design: Design, n: int) -> dict[str, Any]:
         "random_state": 0,
         "categorical_features": list(design.categorical),
     }
-
-
-def _one_thread() -> Any:
-    """Small trees on one thread: on a busy machine OpenMP threads wait for each other far longer."""
-    return threadpool_limits(limits=1, user_api="openmp")
 
 
 def ridge(X: Array, Y: Array, X_new: Array) -> Array:
@@ -76,8 +70,7 @@ def boosted_mean(design: Design, y: Array, train: Mask, test: Mask) -> Array:
     """Predictions at the test rows of boosted trees fitted on the train rows."""
     model: Any = HistGradientBoostingRegressor(**_trees(design, int(train.sum())))
     raw = _known_in(design.raw, train)
-    with _one_thread():
-        return np.asarray(model.fit(raw[train], y[train]).predict(raw[test]), dtype=float)
+    return np.asarray(model.fit(raw[train], y[train]).predict(raw[test]), dtype=float)
 
 
 def _known_in(raw: Array, train: Mask) -> Array:
@@ -137,9 +130,8 @@ def cross_fit_probabilities(design: Design, labels: Ints, classes: int, folds: I
         settings = _trees(design, int(train.sum()))
         model: Any = HistGradientBoostingClassifier(**settings)
         raw = _known_in(design.raw, train)
-        with _one_thread():
-            model.fit(raw[train], labels[train], sample_weight=weight[train])
-            return _spread(model.classes_, model.predict_proba(raw[test]), classes)
+        model.fit(raw[train], labels[train], sample_weight=weight[train])
+        return _spread(model.classes_, model.predict_proba(raw[test]), classes)
 
     order = np.unique(folds)
     fit: Fit = logit

@@ -25,6 +25,8 @@ RISK: Final = 3
 _REQUIRED: Final = ("decision_id", "layer", "decision_point", "action")
 _MIN_TENANTS: Final = 30
 """With fewer tenants a tenant is too coarse a cluster for a t interval (METHODS A1)."""
+_FEW: Final = 30
+"""Rows of an action from which a feature that it never has is taken to belong to the other actions."""
 _SUM_SLACK: Final = 1e-3
 """Rounding allowed in the sum of the probabilities of one decision."""
 _CONTEXT: Final = {
@@ -261,4 +263,11 @@ def _features(rows: pl.DataFrame, layer: str, point: str, cluster_key: str) -> t
     names += _CONTEXT.get((layer, point), ())
     if cluster_key != "tenant_id":
         names.append("tenant_id")
-    return tuple(n for n in sorted(names) if rows[n].drop_nulls().n_unique() > 1)
+    varying = [n for n in sorted(names) if rows[n].drop_nulls().n_unique() > 1]
+    return tuple(n for n in varying if _known_before(rows, n))
+
+
+def _known_before(rows: pl.DataFrame, name: str) -> bool:
+    """Whether every action has rows with the feature: one that comes with an action is not context."""
+    known = rows.group_by("action").agg(rows=pl.len(), known=pl.col(name).is_not_null().sum())
+    return known.filter((pl.col("rows") >= _FEW) & (pl.col("known") == 0)).is_empty()
