@@ -219,12 +219,14 @@ def _break_even(view: RunView, f: Finding) -> str:
 
 def _terms(view: RunView, by: dict[str, dict[str, Any]]) -> Table:
     """The terms of Eq. 1: effect, price and what the term is worth per decision."""
+    first = next(iter(by.values()))
+    segment = first["segment"]
     symbols = {"quality": "ΔQ", "cost": "ΔC", "latency": "ΔL", "risk": "ΔR", "net": "ν"}
     prices = {
-        "quality": _price(view, "task_value"),
+        "quality": _price(view, "task_value", segment),
         "cost": "1 USD/USD",
-        "latency": _price(view, "latency_price"),
-        "risk": _price(view, "risk_price"),
+        "latency": _price(view, "latency_price", segment),
+        "risk": _price(view, "risk_price", segment),
         "net": "V ΔQ − ΔC − λ ΔL − ρ ΔR",
     }
     rows = [
@@ -237,16 +239,16 @@ def _terms(view: RunView, by: dict[str, dict[str, Any]]) -> Table:
         )
         for q in (*QUANTITIES, "net")
     ]
-    first = next(iter(by.values()))
     title = short(f"Per decision, {first['action']} instead of {first['baseline']}")
     return table(title, "term|#effect|price|@grade|why there is none", rows)
 
 
-def _price(view: RunView, name: str) -> str:
+def _price(view: RunView, name: str, segment: str) -> str:
+    """The price that holds in `segment`; all of them where the segment has none of its own."""
+    known = [p for p in view.prices.named(name) if p.value is not None]
+    own = [p for p in known if p.segment == segment] or known
     values = [
-        f"{p.symbol} = {p.value:g} {p.unit}" + ("" if p.segment == "all" else f" ({p.segment})")
-        for p in view.prices.named(name)
-        if p.value is not None
+        f"{p.symbol} = {p.value:g} {p.unit}" + ("" if p.segment == "all" else f" ({p.segment})") for p in own
     ]
     return ", ".join(values) or "not set"
 

@@ -10,7 +10,9 @@ _LONGEST: Final = 120
 """Characters of a name that a page shows; a log can hold names of any length."""
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that draw nothing themselves: controls, format and bidirectional marks, surrogates."""
-_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()#+!|~@$:])")
+_MARKDOWN: Final = re.compile(r"([\\`*_\[\]#|~$])")
+_LIVE: Final = re.compile(r"@|:(?=//)|(?<=www)\.", re.IGNORECASE)
+"""What GitHub turns into mentions and links after Markdown is done, where a backslash no longer helps."""
 _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -29,8 +31,9 @@ def short(text: str, *, longest: int = _LONGEST) -> str:
 
 
 def markdown(text: str) -> str:
-    """`text` on one line in which nothing is Markdown, HTML, a link or a mention."""
-    return _MARKDOWN.sub(r"\\\1", visible(text)).translate(_ENTITIES)
+    """`text` on one line in which nothing is Markdown, HTML, a link or a mention; @ is written [@]."""
+    inert = _LIVE.sub(lambda live: f"[{live.group()}]", visible(text))
+    return _MARKDOWN.sub(r"\\\1", inert).translate(_ENTITIES)
 
 
 def _spelled(char: str) -> str:

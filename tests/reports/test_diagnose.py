@@ -20,7 +20,7 @@ OVER = Case(theta=(0.001, 0.085, 0.5, 0.0))
 """Net of one decision: 12 * .001 - .085 - .002 * .5 = -.074, so 2,000 decisions waste 148 USD."""
 UNDER = replace(OVER, theta=(0.05, 0.085, 0.5, 0.0))
 NULL = replace(OVER, theta=(0.086 / 12, 0.085, 0.5, 0.0))
-OPEN = replace(NULL, theta=(0.0, 0.085, 0.5, 0.0), sd=(0.02, 0.002, 0.05, 0.0001))
+OPEN = replace(NULL, theta=(0.0, 0.085, 0.5, 0.0), sd=(0.008, 0.002, 0.05, 0.0001))
 
 
 def findings(*cases: Case, config: Config = PRICED) -> tuple[Finding, ...]:

@@ -59,4 +59,5 @@ def test_hidden_characters_are_spelled_and_long_names_cut() -> None:
     assert visible("grün 模型 🙂") == "grün 模型 🙂"
     assert short("x" * 130) == "x" * 120 + "… (10 more characters)"
     assert markdown("a|b<c>&`*_") == "a\\|b&lt;c&gt;&amp;\\`\\*\\_"
-    assert markdown("two\nlines") == "two⟨U\\+000A⟩lines"
+    assert markdown("@a https://b www.c") == "\\[@\\]a https\\[:\\]//b www\\[.\\]c"
+    assert markdown("two\nlines") == "two⟨U+000A⟩lines"
