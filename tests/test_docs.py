@@ -18,6 +18,8 @@ from shadowprice.schemas.config import parse_config
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 ELLIPSIS = "..."
+PROMPT = re.compile(r"\$ |    (?=shadowprice )")
+"""What stands before a command line in a document."""
 
 Capture = pytest.CaptureFixture[str]
 
@@ -41,7 +43,9 @@ def mentioned() -> list[str]:
     """Every command line in the documents, in code blocks and in code spans, and in the help texts."""
     texts = [(REPOSITORY / name).read_text(encoding="utf-8") for name in DOCUMENTS]
     epilogs = [c.epilog or "" for c in (*cli.app.registered_commands, *cli.schema_app.registered_commands)]
-    lines = [line.removeprefix("$ ") for text in texts for line in text.splitlines()]
+    lines = [
+        line[len(match[0]) :] for text in texts for line in text.splitlines() if (match := PROMPT.match(line))
+    ]
     spans = [span for text in texts for span in re.findall(r"`(shadowprice [^`]+)`", text)]
     examples = [epilog.removeprefix("Example: ") for epilog in epilogs]
     stripped = [line.strip().partition(" #")[0] for line in (*lines, *spans, *examples)]
