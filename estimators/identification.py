@@ -141,8 +141,10 @@ def no_contrast(problem: Problem) -> str | None:
         return "deterministic: the log says that a rule fixed every choice"
     if repeats_contexts(problem):
         return None
-    if not problem.features and problem.frame["propensity"].is_null().any():
-        return "no x_* context and no propensities are logged: a difference of means would be confounded"
+    if make_design(problem.frame, problem.features).raw.shape[1] == 0:
+        fault = logged_fault(problem)
+        if fault is not None:
+            return f"no x_* context, and {fault}: a difference of means would be confounded"
     return None
 
 
