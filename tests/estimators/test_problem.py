@@ -269,3 +269,9 @@ def test_fixed_columns_known_before_the_action_are_context_at_their_point_only()
     serving = decisions(4, **columns).with_columns(layer=pl.lit("serving"), decision_point=pl.lit("reuse"))
     assert only(serving).features == ("cache_similarity",)
     assert only(decisions(4, **columns)).features == ()
+
+
+def test_a_feature_that_comes_with_an_action_is_not_context() -> None:
+    """Kills learning the choice from a column that only one action fills in, such as a tool's name."""
+    frame = decisions(80, x_a=np.arange(80.0), x_tool=["grep", None, "cat", None] * 20)
+    assert only(frame).features == ("x_a",)
