@@ -57,7 +57,8 @@ def evidence_bar(coverage: pl.DataFrame) -> Chart | None:
             parts.append({"grade": grade, "start": start, "end": start + size, "label": label})
             start += size
     known = sum(float(totals.get(g, 0.0)) for g in "ABC") / whole
-    title = f"{fmt.share(known)} of {what} has an estimate (grades A to C)"
+    verb = "has" if what == "spend" else "have"
+    title = f"{fmt.share(known)} of {what} {verb} an estimate (grades A to C)"
     rows = [
         (
             p["grade"],

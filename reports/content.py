@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from .names import mode_name, place_name, source, status_name
 from .tables import (
     Table,
     all_checks_table,
+    break_even_table,
     checks_table,
     coverage_table,
     effect,
@@ -56,7 +58,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Everything on the page, ready to be set. hidden: slices too small to show, in words."""
+    """Everything on the page, ready to be set. nothing: what stands in place of findings. hidden: slices too small to show, in words."""
 
     scope: tuple[str, ...]
     simulated: bool
@@ -64,6 +66,8 @@ class Content:
     spend: str
     headline: Headline
     findings: Table
+    nothing: str
+    break_evens: Table
     checks: Table
     forest: Chart | None
     waterfall: Chart | None
@@ -94,6 +98,8 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         spend=_spend(est.coverage),
         headline=head,
         findings=findings_table(found),
+        nothing=_nothing(found),
+        break_evens=break_even_table(view.prices),
         checks=checks_table(found, NOT_CHECKED),
         forest=charts.forest(found),
         waterfall=charts.waterfall(est, found, head),
@@ -134,12 +140,21 @@ def _spend(coverage: pl.DataFrame) -> str:
     if coverage.is_empty():
         return "no decisions"
     tokens, rows = int(coverage["unpriced_tokens"].sum()), int(coverage["unpriced_decisions"].sum())
-    spend = f"Priced spend {fmt.usd(float(coverage['spend_usd'].sum()))}"
+    priced = float(coverage["spend_usd"].sum())
+    spend = f"Priced spend {fmt.usd(priced)}" if priced > 0 else "No cost is known"
+    if not rows and not priced:
+        return spend
     if not rows:
         return f"{spend}; every decision with a cost is priced"
     return (
         f"{spend}; unpriced and not in any total: {fmt.count(tokens)} tokens in {fmt.count(rows)} decisions"
     )
+
+
+def _nothing(findings: Sequence[Finding]) -> str:
+    if any(f.p_value is not None for f in findings):
+        return "Nothing was found. What was looked for, and what could have been seen, is below"
+    return "Nothing could be decided in dollars. Why, and what to log or set, is below"
 
 
 def _overlaps(view: RunView) -> tuple[Chart, ...]:

@@ -62,7 +62,7 @@ def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Hea
         title=_title(total, findings, prices),
         interval=_interval(total, est),
         given=_given(prices),
-        basis=_basis(counted),
+        basis=_basis(counted, findings),
         per_month=_per_month(total, est),
         excluded=_excluded(est, findings),
         checks=_checks(findings),
@@ -73,9 +73,7 @@ def _title(total: Total | None, findings: Sequence[Finding], prices: Prices) -> 
     if total is not None:
         return f"Recoverable: {usd(total.usd)}"
     if all(p.value is None for p in prices.named("task_value")):
-        known = any(f.break_even_usd is not None for f in findings)
-        tail = ": the break-even values below say from which value on each change pays" if known else ""
-        return f"No dollar figure, because no task value V is set{tail}"
+        return "No dollar figure, because no task value V is set"
     if any(f.status in ("none_found", "inconclusive") for f in findings):
         return "No recoverable dollars found at these prices"
     return "No dollar figure: none of the checks is identified from these logs"
@@ -104,9 +102,10 @@ def _given(prices: Prices) -> str:
     return "at " + ", ".join(values)
 
 
-def _basis(counted: Sequence[Finding]) -> str:
+def _basis(counted: Sequence[Finding], findings: Sequence[Finding]) -> str:
     if not counted:
-        return ""
+        known = any(f.usd is None and f.break_even_usd is not None for f in findings)
+        return "The break-even values say from which task value on each change pays" if known else ""
     grades = sorted({f.grade for f in counted})
     hidden = "; no hidden cause drives both choice and outcome (grade C)" if "C" in grades else ""
     return (
@@ -139,8 +138,8 @@ def _excluded(est: Estimates, findings: Sequence[Finding]) -> str:
 def _checks(findings: Sequence[Finding]) -> str:
     tested = sum(f.p_value is not None for f in findings)
     modes = {f.mode for f in findings if f.status == "found"}
-    head = f"{len(modes)} of {len(DETECTORS)} checks found misallocation"
     if not tested:
-        return head
+        return f"None of the {len(DETECTORS)} checks could be decided"
+    head = f"{len(modes)} of {len(DETECTORS)} checks found misallocation"
     places = "place" if tested == 1 else "places"
     return f"{head}; {tested} {places} tested, at most 10 % of findings expected to be false"

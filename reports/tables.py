@@ -96,14 +96,19 @@ def checks_table(findings: Sequence[Finding], not_checked: Sequence[str]) -> Tab
 def _reasons(findings: list[Finding], mode: str, label: str) -> list[tuple[str, str, str, str]]:
     """One row per distinct reason, naming the places when they are few."""
     rows: list[tuple[str, str, str, str]] = []
-    for reason in dict.fromkeys(f.reason or "" for f in findings):
-        same = [f for f in findings if (f.reason or "") == reason]
+    for reason in dict.fromkeys(_cause(f) for f in findings):
+        same = [f for f in findings if _cause(f) == reason]
         places = "; ".join(place_name(f) for f in same[:2])
         more = f" and {len(same) - 2} more" if len(same) > 2 else ""
         told = "log " in reason or not same[0].recommendation
         advice = "" if told else f". Next: {same[0].recommendation}"
         rows.append((mode_name(mode), label, places + more, f"{reason}{advice}"))
     return rows
+
+
+def _cause(f: Finding) -> str:
+    """The reason without the break-even value, which differs from slice to slice and has its own table."""
+    return (f.reason or "").split("; break-even V*", 1)[0]
 
 
 def all_checks_table(findings: Sequence[Finding]) -> Table:
@@ -134,7 +139,7 @@ def coverage_table(coverage: pl.DataFrame) -> Table:
             f"{r['layer']} · {r['decision_point']}",
             r["grade"],
             fmt.count(r["decisions"]),
-            fmt.usd(r["spend_usd"]),
+            fmt.usd(r["spend_usd"] or None),
             fmt.share(r["spend_usd"] / spend) if spend > 0 else None,
             fmt.count(r["unpriced_tokens"]) if r["unpriced_decisions"] else "none",
             r["reason"],
@@ -240,6 +245,25 @@ def prices_table(prices: Prices) -> Table:
         for p in prices.prices
     ]
     return table("Every price", "price|where|#value|#interval|unit|origin|@grade|note", rows)
+
+
+def break_even_table(prices: Prices) -> Table:
+    """From which task value on each action pays, where no task value is set; empty where one is."""
+    if any(p.value is not None for p in prices.named("task_value")):
+        return table("Break-even task values", "contrast", [])
+    rows = [
+        (
+            f"{p.action} instead of {p.baseline}",
+            f"{p.layer} · {p.decision_point} · {p.segment}",
+            fmt.usd(p.value),
+            fmt.bracket(fmt.usd(p.lower), fmt.usd(p.upper)) if p.lower is not None else None,
+            p.grade or fmt.ABSENT,
+            p.reason or f"{p.action} pays if a solved task is worth more than this",
+        )
+        for p in prices.named("break_even_task_value")
+    ]
+    heads = "action|where|#V* a task|#95 % interval|@grade|meaning"
+    return table("Break-even task values", heads, rows)
 
 
 def _price_place(

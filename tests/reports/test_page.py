@@ -199,14 +199,30 @@ def test_refused_contrasts_stand_on_the_page_with_reason_and_advice() -> None:
     assert page.count("no overlap: effective sample size 3") >= 2
     assert "log the propensity of every candidate" in page
     assert "none of the checks is identified" in page
+    assert "Nothing could be decided" in page
+    assert "Nothing was found" not in page
 
 
 def test_without_a_task_value_the_page_gives_break_even_values() -> None:
     """Kills dollars at an invented V."""
     made = build(view(Case(theta=(0.05, 0.085, 0.5, 0.0)), config=UNPRICED))
     assert "no task value V is set" in made.html
-    assert "V* = 1.7" in made.html
+    assert "pays if a solved task is worth more than this" in made.html
+    assert "$1.70" in made.html
+    assert "Break-even task values" in made.markdown
     assert "Recoverable" not in made.html
+
+
+def test_unknown_cost_is_never_shown_as_no_dollars() -> None:
+    """Kills '$0' for spend that no log states."""
+    base = view(Case(grade="N"))
+    coverage = base.est.coverage.with_columns(
+        spend_usd=pl.lit(0.0), unpriced_decisions=pl.lit(0), unpriced_tokens=pl.lit(0)
+    )
+    page = build(replace(base, est=replace(base.est, coverage=coverage))).html
+    assert "No cost is known" in page
+    assert "$0" not in page
+    assert "of decisions have an estimate" in page
 
 
 def test_what_ingest_counted_is_on_the_page(report: Report) -> None:
