@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .errors import ShadowpriceError
     from .estimators.estimate import estimate
+    from .estimators.policy_value import policy_value
     from .estimators.prices import fit_prices
     from .ingest.pipeline import ingest
     from .reports.diagnose import diagnose
@@ -39,6 +40,7 @@ _HOME: Final = {
     "inspect": "reports.inspection",
     "load_config": "schemas.config",
     "open_store": "schemas.store",
+    "policy_value": "estimators.policy_value",
 }
 """Public name -> the module that holds it. `ingest` is not here: the room itself can be called."""
 
@@ -61,6 +63,7 @@ __all__ = [
     "inspect",
     "load_config",
     "open_store",
+    "policy_value",
 ]
 
 

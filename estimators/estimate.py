@@ -73,11 +73,16 @@ def estimate(
     frame = _as_frame(decisions_or_store)
     check_frame(frame)
     parts = _Parts()
+    notes: list[str] = []
     with threadpool_limits(limits=1):  # small problems: threads inside one wait longer than they work
         for done, problem in enumerate(tasks := list(problems(frame, config))):
             if progress:
                 progress(done, len(tasks), f"{problem.layer}.{problem.decision_point}")
             _one_point(problem, baseline, config, seed, parts)
+            notes += [
+                f"{problem.layer}.{problem.decision_point}: {name} comes only with some actions: no context"
+                for name in problem.left_out
+            ]
     if progress:
         progress(len(tasks), len(tasks), "done")
     ledger = frames.stack(parts.ledger, frames.empty("ledger"))
@@ -91,6 +96,7 @@ def estimate(
         level=LEVEL,
         seed=seed,
         window=frames.window(frame),
+        notes=tuple(notes),
         consumption=consumption(frame, config),
     )
 

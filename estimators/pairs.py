@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -107,24 +107,27 @@ def within_contexts(problem: Problem, action: str, baseline: str, value: Valuati
     """The contrast of two arms within repeated contexts: trials of one task are compared with each other.
 
     Context s has d_s = mean(Y | a, s) - mean(Y | b, s) and total weight n_a n_b / (n_a + n_b), so that the
-    weighted mean is the coefficient of a regression with one intercept per context.
+    weighted mean is the coefficient of a regression with one intercept per context. Counts honour
+    keep_prob. Trials of a context share d_s, so a context that spans clusters is itself the cluster.
 
     Source: Angrist & Pischke 2009, section 3.3 (regression weights of a saturated model).
     """
     took_a = problem.arm == problem.arm_index(action)
     took_b = problem.arm == problem.arm_index(baseline)
     ids = problem.frame[REPEATED_CONTEXT].cast(pl.String).fill_null("").to_numpy()
-    _, context = np.unique(ids, return_inverse=True)
+    names, context = np.unique(ids, return_inverse=True)
+    problem = _clustered_by_context(problem, names, context)
     known = ids != ""
+    weight = problem.weight
     observed = ~np.isnan(problem.outcomes)
     usable_quantity = observed[took_a | took_b].all(axis=0)
-    n_a = np.bincount(context, weights=took_a & known)
-    n_b = np.bincount(context, weights=took_b & known)
+    n_a = np.bincount(context, weights=weight * (took_a & known))
+    n_b = np.bincount(context, weights=weight * (took_b & known))
     total, both = n_a + n_b, (n_a > 0) & (n_b > 0)
     share = np.divide(n_a, total, out=np.zeros_like(n_a), where=both)
     d = np.full((problem.n, 4), np.nan)
     for j in np.flatnonzero(usable_quantity):
-        y = np.nan_to_num(problem.outcomes[:, j])
+        y = weight * np.nan_to_num(problem.outcomes[:, j])
         mean_a = np.bincount(context, weights=y * took_a) / np.maximum(n_a, 1)
         mean_b = np.bincount(context, weights=y * took_b) / np.maximum(n_b, 1)
         d[:, j] = (mean_a - mean_b)[context]
@@ -137,10 +140,10 @@ def within_contexts(problem: Problem, action: str, baseline: str, value: Valuati
         action=action,
         baseline=baseline,
         d=with_net,
-        h=np.where(member, e_a * e_b, 0.0),
+        h=np.where(member, e_a * e_b, 0.0) * weight,
         e_a=np.where(member, e_a, 0.0),
         e_b=np.where(member, e_b, 0.0),
-        w=np.ones(problem.n),
+        w=weight,
         took_a=took_a,
         took_b=took_b,
         noise=np.zeros_like(with_net),
@@ -149,6 +152,19 @@ def within_contexts(problem: Problem, action: str, baseline: str, value: Valuati
         method=f"within repeated contexts, clusters by {problem.cluster_key}",
         notes=("trials of the same context are compared; what else moved the choice is not seen",),
         value=value,
+    )
+
+
+def _clustered_by_context(problem: Problem, names: NDArray[np.str_], context: Ints) -> Problem:
+    """`problem` with its own clusters where every context lies in one, else with the contexts as clusters."""
+    pairs = np.unique(np.column_stack([context, problem.cluster]), axis=0)
+    if pairs.shape[0] == names.size:
+        return problem
+    return replace(
+        problem,
+        cluster=context.astype(np.int64),
+        cluster_ids=tuple(names.tolist()),
+        cluster_key=REPEATED_CONTEXT,
     )
 
 

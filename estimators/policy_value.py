@@ -18,7 +18,7 @@ from .gates import MIN_CLUSTERS, MIN_ESS, effective_clusters
 from .jackknife import WeightedMean, cluster_sums, weighted_mean
 from .learners import ridge
 from .problem import Problem, check_frame, problems
-from .propensity import Propensities, find_propensities
+from .propensity import deterministic_rows, logged_choice, logged_fault
 
 Array = NDArray[np.float64]
 
@@ -66,12 +66,12 @@ def policy_value(
     y = problem.outcomes[:, j]
     design = make_design(problem.frame, problem.features)
     folds = cluster_folds(problem.cluster_ids, seed=seed, repeat=0)[problem.cluster]
-    logged = find_propensities(problem, design, folds, needs_matrix=False)
     pi = _target_matrix(problem, target)
     rows = np.arange(problem.n)
-    w = pi[rows, problem.arm] / logged.chosen
+    chosen = logged_choice(problem)
+    w = np.zeros(problem.n) if isinstance(chosen, str) else pi[rows, problem.arm] / chosen
     ess = float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0
-    reason = _refusal(problem, w, y, ess, logged)
+    reason = chosen if isinstance(chosen, str) else _refusal(problem, w, y, ess)
     if reason is not None:
         return _frame([(name, quantity, None, None, None, problem.n, ess, reason) for name in _ESTIMATORS])
     q = _reward_model(problem, design.linear, y, folds)
@@ -110,10 +110,8 @@ def _target_matrix(problem: Problem, target: pl.DataFrame | Literal["uniform"]) 
     return pi
 
 
-def _refusal(problem: Problem, w: Array, y: Array, ess: float, logged: Propensities) -> str | None:
-    if logged.source == "estimated":
-        return "; ".join(("no usable propensities are logged", *logged.notes))
-    if not logged.usable.all():
+def _refusal(problem: Problem, w: Array, y: Array, ess: float) -> str | None:
+    if deterministic_rows(problem.frame).any():
         return "a rule fixed some choices, so the target cannot be weighted from this log"
     if np.isnan(y).any():
         return f"{int(np.isnan(y).sum())} decisions have no outcome"
@@ -123,6 +121,9 @@ def _refusal(problem: Problem, w: Array, y: Array, ess: float, logged: Propensit
             f"effective sample size {ess:.0f} of {problem.n}, one decision carries {share:.0%} of the "
             f"weight; {MIN_ESS:.0f} are needed"
         )
+    fault = logged_fault(problem)
+    if fault is not None:
+        return fault
     g = effective_clusters(problem.cluster, w > 0)
     if g < MIN_CLUSTERS:
         return f"{g:.1f} effective clusters; {MIN_CLUSTERS:.0f} are needed"

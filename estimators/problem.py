@@ -43,7 +43,8 @@ class Problem:
     outcomes: (n, 4) in the order of QUANTITIES, NaN where not observed. arm: (n,) index into arms.
     cluster: (n,) codes into cluster_ids. weight: (n,) 1 / keep_prob.
     events: which outcomes are events, so that they must be counted: a quality of 0 or 1, incidents,
-    losses. risk_in_dollars: risk is the loss, else the incident.
+    losses. risk_in_dollars: risk is the loss, else the incident. left_out: features that only come with
+    some of the actions, so that they are no context.
     """
 
     layer: str
@@ -57,6 +58,7 @@ class Problem:
     cluster_key: str
     weight: Array
     features: tuple[str, ...]
+    left_out: tuple[str, ...]
     events: tuple[bool, bool, bool, bool]
     risk_in_dollars: bool
 
@@ -219,6 +221,8 @@ def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config) -> Prob
     arms = tuple(sorted(rows["action"].unique().to_list()))
     codes = {name: i for i, name in enumerate(arms)}
     key, ids = _clusters(rows, config)
+    features = _features(rows, layer, point, key)
+    left_out = tuple(n for n in features if not _known_before(rows, n))
     outcomes, in_dollars = _outcomes(rows, config)
     quality = outcomes[:, 0]
     graded = not bool(np.isin(quality[~np.isnan(quality)], (0.0, 1.0)).all())
@@ -234,7 +238,8 @@ def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config) -> Prob
         cluster_ids=tuple(names.tolist()),
         cluster_key=key,
         weight=1.0 / rows["keep_prob"].cast(pl.Float64).fill_null(1.0).to_numpy(),
-        features=_features(rows, layer, point, key),
+        features=tuple(n for n in features if n not in left_out),
+        left_out=left_out,
         events=(not graded, False, False, True),
         risk_in_dollars=in_dollars,
     )
@@ -263,8 +268,7 @@ def _features(rows: pl.DataFrame, layer: str, point: str, cluster_key: str) -> t
     names += _CONTEXT.get((layer, point), ())
     if cluster_key != "tenant_id":
         names.append("tenant_id")
-    varying = [n for n in sorted(names) if rows[n].drop_nulls().n_unique() > 1]
-    return tuple(n for n in varying if _known_before(rows, n))
+    return tuple(n for n in sorted(names) if rows[n].drop_nulls().n_unique() > 1)
 
 
 def _known_before(rows: pl.DataFrame, name: str) -> bool:

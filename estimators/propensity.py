@@ -63,14 +63,8 @@ def deterministic_rows(frame: pl.DataFrame) -> Mask:
     return (flagged | sure).to_numpy()
 
 
-def find_propensities(
-    problem: Problem, design: Design, folds: Ints, *, needs_matrix: bool = True
-) -> Propensities:
-    """The propensities of `problem`: the logged ones if they pass their test, else estimated ones.
-
-    needs_matrix: whether the caller needs the probabilities of actions that were not taken; without them
-    a log of the chosen action's probability is enough and the rest of the matrix is NaN.
-    """
+def find_propensities(problem: Problem, design: Design, folds: Ints) -> Propensities:
+    """The propensities of `problem`: the logged ones if they pass their test, else estimated ones."""
     usable = ~deterministic_rows(problem.frame)
     logged = _logged(problem, usable)
     notes: list[str] = []
@@ -81,11 +75,11 @@ def find_propensities(
         fault = _fault(problem, chosen, matrix, usable)
         if fault is None:
             reconstructed = (problem.frame["propensity_source"] == "reconstructed").any()
-            if matrix is None and needs_matrix:
+            if matrix is None:
                 matrix = _estimate(problem, design, folds, usable)[0]
                 notes.append("only the chosen action's probability is used; overlap weights are estimated")
             return Propensities(
-                matrix=np.full((problem.n, len(problem.arms)), np.nan) if matrix is None else matrix,
+                matrix=matrix,
                 chosen=chosen,
                 usable=usable,
                 source="reconstructed" if reconstructed else "logged",
@@ -105,6 +99,12 @@ def find_propensities(
         grade="C",
         notes=(*notes, *note),
     )
+
+
+def logged_choice(problem: Problem) -> Array | str:
+    """The logged probability of each taken action (n,), untested, or why there is none."""
+    logged = _logged(problem, ~deterministic_rows(problem.frame))
+    return logged or "no propensity is logged" if logged is None or isinstance(logged, str) else logged[0]
 
 
 def logged_fault(problem: Problem) -> str | None:
