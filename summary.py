@@ -46,6 +46,7 @@ def of_run(run: Run, gate: exits.Gate) -> Answer:
         *_wrapped(first.sentence()),
         "",
         *_findings(view.findings, at_most=_SHOWN_FINDINGS),
+        *_identified(view),
         *([f"({hidden})"] if hidden else []),
         "",
         str(run.report),
@@ -212,6 +213,16 @@ def _findings(findings: Sequence[Finding], *, at_most: int | None = None) -> lis
         *([f"... and {more} more in the report"] if more else []),
         *(line for check in checks for line in _wrapped(check, indent="  ")),
     ]
+
+
+def _identified(view: RunView) -> list[str]:
+    """The quality contrasts of the whole, where no finding speaks for them."""
+    if any(f.status in ("found", "inconclusive") for f in view.findings):
+        return []
+    whole = view.est.where(segment="all", quantity="quality")
+    known = [str(e) for e in whole if e.estimand != NOT_IDENTIFIED][:_SHOWN_FINDINGS]
+    lines = [line for text in known for line in _wrapped(text, indent="  ")]
+    return ["", "Identified, though no check rests on it:", *lines] if lines else []
 
 
 def _laid_out(table: Table, *, below: str = "", without: Sequence[str] = ()) -> list[str]:
