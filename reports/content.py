@@ -58,7 +58,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Everything on the page, ready to be set. nothing: what stands in place of findings. hidden: slices too small to show, in words."""
+    """Everything on the page, ready to be set.
+
+    nothing: what stands in place of findings. hidden: slices too small to show, in words.
+    """
 
     scope: tuple[str, ...]
     simulated: bool
