@@ -203,7 +203,10 @@ def labels_table(target: str) -> str:
 
 
 def final_decisions(features: Features, *, layer: str, labelled: bool) -> str:
-    """The rows of one layer in the order and shape of the store; `labelled`: any row of the store is."""
+    """The rows of one layer in the order and shape of the store; `labelled`: any row of the store is.
+
+    A request's outcome is no outcome of keeping its rollout for training: that was decided afterwards.
+    """
     observed = f"coalesce(b.quality_observed, {'b.quality IS NOT NULL' if labelled else 'NULL'})"
     computed = {
         "step": "coalesce(b.step, s.step)",
@@ -225,6 +228,7 @@ def final_decisions(features: Features, *, layer: str, labelled: bool) -> str:
         " LEFT JOIN steps s ON b.decision_id = s.decision_id"
         " LEFT JOIN points p ON b.decision_point = p.decision_point AND b.layer = 'agent'"
         " LEFT JOIN by_decision d ON b.decision_id = d.id LEFT JOIN by_request r ON b.request_id = r.id"
+        " AND b.layer <> 'training'"
         f" WHERE b.layer = '{layer}' ORDER BY b.ts NULLS LAST, b.decision_id"
     )
 
