@@ -190,7 +190,7 @@ def records_frame(records: Sequence[Any], cls: type) -> pl.DataFrame:
 
 def _dtype(hint: Any) -> pl.DataType:
     inner = [t for t in typing.get_args(hint) if t is not types.NoneType] or [hint]
-    return {int: pl.Int64(), float: pl.Float64()}.get(inner[0], pl.String())
+    return {bool: pl.Boolean(), int: pl.Int64(), float: pl.Float64()}.get(inner[0], pl.String())
 
 
 def _write_shared(path: Path, frame: pl.DataFrame, table: str) -> None:
