@@ -157,8 +157,9 @@ def within_contexts(problem: Problem, action: str, baseline: str, value: Valuati
 
 def _clustered_by_context(problem: Problem, names: NDArray[np.str_], context: Ints) -> Problem:
     """`problem` with its own clusters where every context lies in one, else with the contexts as clusters."""
-    pairs = np.unique(np.column_stack([context, problem.cluster]), axis=0)
-    if pairs.shape[0] == names.size:
+    known = names[context] != ""
+    pairs = np.unique(np.column_stack([context, problem.cluster])[known], axis=0)
+    if pairs.shape[0] == np.unique(context[known]).size:
         return problem
     return replace(
         problem,
