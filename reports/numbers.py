@@ -31,6 +31,11 @@ def usd(value: float | None, *, signed: bool = False) -> str:
     return f"{_sign(value, text, signed)}${text}"
 
 
+def break_even(value: float | None) -> str:
+    """A break-even task value; below 0 the change pays whatever a task is worth."""
+    return "any" if value is not None and value < 0 else usd(value)
+
+
 def points(value: float | None, *, signed: bool = True) -> str:
     """A difference of quality in percentage points."""
     return _with_unit(None if value is None else 100 * value, unit("quality"), signed)

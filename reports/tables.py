@@ -67,7 +67,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
             money(f),
             f"{100 * f.level:.1f} %".replace(".0", "") if f.level else None,
             f.grade,
-            fmt.usd(f.break_even_usd),
+            fmt.break_even(f.break_even_usd),
             status_name(f),
             f.recommendation if f.counted else f.reason,
         )
