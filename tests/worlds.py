@@ -51,7 +51,7 @@ class World:
 
 def sigmoid(x: Array) -> Array:
     """The logistic function."""
-    return 1.0 / (1.0 + np.exp(-x))
+    return 0.5 * (1.0 + np.tanh(x / 2.0))
 
 
 def router_world(
