@@ -42,6 +42,7 @@ class Meta:
     """What the estimates in a run folder were made from: enough to run every later stage again."""
 
     run_id: str
+    store: str
     seed: int
     level: float
     window: tuple[str | None, str | None]
@@ -49,8 +50,8 @@ class Meta:
     config: dict[str, Any]
 
 
-def write_estimates(folder: Path, est: Estimates, *, run_id: str, config: dict[str, Any]) -> None:
-    """Write estimates.parquet, ledger.parquet and states/, the description last."""
+def write_estimates(folder: Path, est: Estimates, *, run_id: str, store: str, config: dict[str, Any]) -> None:
+    """Write estimates.parquet, ledger.parquet and states/, the description last. store: its digest."""
     for field, table in TABLES.items():
         _write_shared(folder / f"{table}.parquet", getattr(est, field), table)
     for state in STATES:
@@ -58,6 +59,7 @@ def write_estimates(folder: Path, est: Estimates, *, run_id: str, config: dict[s
     meta = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
+        "store": store,
         "seed": est.seed,
         "level": est.level,
         "window": list(est.window),
@@ -75,6 +77,7 @@ def read_meta(folder: Path) -> Meta:
     data = _read_json(folder / META, verb="estimate")
     return Meta(
         run_id=data["run_id"],
+        store=data["store"],
         seed=data["seed"],
         level=data["level"],
         window=tuple(data["window"]),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from . import rundir
-from .errors import ExportError
+from .errors import ExportError, SchemaError
 from .schemas.config import Config, load_config, parse_config
 from .schemas.records import Estimates, Finding, Prices
 from .schemas.store import MANIFEST, Store, open_store
@@ -156,13 +156,14 @@ def estimate_run(
 
     folder, config = Path(folder), config or Config()
     store = open_store(folder)
-    run_id = run_id_of(store_digest(store), config, seed)
+    digest = store_digest(store)
+    run_id = run_id_of(digest, config, seed)
     finished = rundir.finished_run(folder)
     if finished is not None and finished["run_id"] != run_id and not force:
         raise _other_run(folder, finished["run_id"], "another configuration, seed or version")
     rundir.clear(folder, stage="estimate")
     est = estimate(store, config=config, seed=seed, progress=_of_stage("estimate", progress))
-    rundir.write_estimates(folder, est, run_id=run_id, config=config_dict(config))
+    rundir.write_estimates(folder, est, run_id=run_id, store=digest, config=config_dict(config))
     return est
 
 
@@ -199,35 +200,32 @@ def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _
     meta = rundir.read_meta(folder)
     _tell(progress, "report")
     store = open_store(folder)
-    est, prices, findings = (
-        rundir.read_estimates(folder),
-        rundir.read_prices(folder),
-        rundir.read_findings(folder),
+    if store_digest(store) != meta.store:
+        cure = "Run 'shadowprice estimate RUN' again."
+        raise SchemaError("the store has changed since the estimates were made", where=str(folder), cure=cure)
+    provenance = _provenance(meta, store)
+    view = RunView(
+        est=rundir.read_estimates(folder),
+        prices=rundir.read_prices(folder),
+        findings=rundir.read_findings(folder),
+        manifest=store.manifest,
+        provenance=provenance,
+        truth=rundir.read_truth(folder),
     )
-    truth, provenance = rundir.read_truth(folder), _provenance(meta, store)
-    report = build(
-        RunView(
-            est=est,
-            prices=prices,
-            findings=findings,
-            manifest=store.manifest,
-            provenance=provenance,
-            truth=truth,
-        )
-    )
+    report = build(view)
     clock.lap("report")
-    identified = not est.contrasts.filter(pl.col("estimand") != "not_identified").is_empty()
+    identified = not view.est.contrasts.filter(pl.col("estimand") != "not_identified").is_empty()
     record = {**provenance, "identified": identified, "seconds": clock.seconds}
     rundir.write_report(folder, record, html=report.html, markdown=report.markdown, json=report.json)
     return Run(
         path=folder,
         run_id=meta.run_id,
         identified=identified,
-        estimates=est,
-        prices=prices,
-        findings=findings,
+        estimates=view.est,
+        prices=view.prices,
+        findings=view.findings,
         manifest=store.manifest,
-        truth=truth,
+        truth=view.truth,
     )
 
 
@@ -312,7 +310,7 @@ def _provenance(meta: rundir.Meta, store: Store) -> dict[str, Any]:
         "seed": meta.seed,
         "level": meta.level,
         "config": meta.config,
-        "store": store_digest(store),
+        "store": meta.store,
         "inputs": store.manifest.get("sources", []),
     }
 

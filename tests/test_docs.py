@@ -13,6 +13,7 @@ import typer
 from door import knock
 from paths import REPOSITORY
 from shadowprice import cli
+from shadowprice.ingest.simulator import SimulatedRun
 from shadowprice.schemas.config import parse_config
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")
@@ -74,6 +75,17 @@ def test_every_public_function_is_in_the_readme_or_has_its_class_there() -> None
     functions = {name for name in sp.__all__ if name.islower() and not name.startswith("_")}
     shown = {name for name in functions if f"sp.{name}(" in code}
     assert functions - shown <= {"demo", "load_config", "open_store"}
+
+
+def test_the_python_in_the_readme_runs(
+    world: SimulatedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    """Kills: an example that a reader copies and that fails."""
+    (tmp_path / "logs.jsonl").write_bytes((world.logs / "litellm.jsonl").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for block in blocks("python", README):
+        exec(compile(block, "README.md", "exec"), {})
+    assert "router.model" in capfd.readouterr().out
 
 
 def test_the_configuration_in_the_readme_is_valid() -> None:

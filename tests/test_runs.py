@@ -68,7 +68,7 @@ def test_the_same_audit_again_changes_no_byte(
 def test_the_estimates_read_back_are_those_written(audited: Path, tmp_path: Path) -> None:
     """Kills: a state that loses a type, a row or a note on its way through a file."""
     est, meta = rundir.read_estimates(audited), rundir.read_meta(audited)
-    rundir.write_estimates(tmp_path, est, run_id=meta.run_id, config=meta.config)
+    rundir.write_estimates(tmp_path, est, run_id=meta.run_id, store=meta.store, config=meta.config)
     again = rundir.read_estimates(tmp_path)
     for name in (*rundir.TABLES, *rundir.STATES):
         assert getattr(again, name).equals(getattr(est, name))
@@ -162,3 +162,23 @@ def test_truth_never_reaches_the_estimates(world: SimulatedRun, audited: Path, t
     told, untold = contents(run.path), contents(audited)
     same = [name for name in untold if not name.startswith("report.")]
     assert {name: told[name] for name in same} == {name: untold[name] for name in same}
+
+
+def test_a_report_is_not_made_from_another_store(
+    world: SimulatedRun, audited: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    """Kills: counts and input hashes of new logs beside the estimates of old ones."""
+    out = copy_of(audited, tmp_path)
+    sp.ingest(world.logs / "litellm.jsonl", out=out)
+    said = knock(capfd, "report", out)
+    assert said.code == 2
+    assert "shadowprice estimate" in said.err
+
+
+def test_looking_at_the_prices_again_keeps_the_report(audited: Path, tmp_path: Path, capfd: Capture) -> None:
+    """Kills: a stage that throws away what came after it although nothing changed."""
+    out = copy_of(audited, tmp_path)
+    for verb in ("prices", "diagnose", "report"):
+        assert knock(capfd, verb, out).code == 0
+    assert contents(out) == contents(audited)
+    assert (out / "run.json").read_bytes() == (audited / "run.json").read_bytes()
