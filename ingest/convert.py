@@ -49,23 +49,23 @@ def missing(value: Any) -> Any:
     return value
 
 
-def as_count(value: Any) -> int | None:
-    """`value` as an integer >= 0, from a number or decimal text; None stays None.
+def as_count(value: Any, name: str = "") -> int | None:
+    """`value` as an integer >= 0, from a number or decimal text; None stays None. `name` is its field.
 
     Raises: ValueError for flags, fractions, negative or huge numbers, and other types.
     """
     if value is None:
         return None
-    number = _decimal(value)
+    number = _named(value, name)
     if number != number.to_integral_value():
-        raise ValueError(f"{value!r} is not a whole number")
+        raise ValueError(f"{_prefix(name)}{value!r} is not a whole number")
     if not 0 <= number <= _MAX_COUNT:
-        raise ValueError(f"{value!r} is not a count, expected a whole number >= 0")
+        raise ValueError(f"{_prefix(name)}{value!r} is not a count, expected a whole number >= 0")
     return int(number)
 
 
-def as_real(value: Any) -> float | None:
-    """`value` as a finite float, from a number or decimal text; None stays None.
+def as_real(value: Any, name: str = "") -> float | None:
+    """`value` as a finite float, from a number or decimal text; None stays None. `name` is its field.
 
     Raises: ValueError for flags, NaN, infinities and other types.
     """
@@ -73,10 +73,21 @@ def as_real(value: Any) -> float | None:
         return None
     if isinstance(value, float) and math.isfinite(value):
         return value
-    number = float(_decimal(value))
+    number = float(_named(value, name))
     if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a finite number")
+        raise ValueError(f"{_prefix(name)}{value!r} is not a finite number")
     return number
+
+
+def _named(value: Any, name: str) -> Decimal:
+    try:
+        return _decimal(value)
+    except ValueError as error:
+        raise ValueError(f"{_prefix(name)}{error}") from error
+
+
+def _prefix(name: str) -> str:
+    return f"{name}: " if name else ""
 
 
 def as_seconds(value: Any, unit: TimeUnit) -> float | None:

@@ -46,8 +46,8 @@ def _row(line: int, cells: dict[str, str], log: LogFile) -> Row:
         "decision_point": "admit",
         "action": "admit",
         "ts": utc_from_text(cells["TIMESTAMP"]),
-        "tok_output": as_count(cells["GeneratedTokens"]),
-        "x_prompt_tokens": as_count(cells["ContextTokens"]),
+        "tok_output": as_count(cells["GeneratedTokens"], "GeneratedTokens"),
+        "x_prompt_tokens": as_count(cells["ContextTokens"], "ContextTokens"),
     }
     return Row("decisions", line, values)
 

@@ -60,7 +60,7 @@ def _call(payload: dict[str, Any], config: Config) -> Call:
         start=start,
         end=end,
         first_token=first_token(payload, end) if payload.get("stream") is True else None,
-        cost=as_real(payload.get("response_cost")),
+        cost=as_real(payload.get("response_cost"), "response_cost"),
         usage=section(metadata, "usage_object") or section(section(payload, "response"), "usage"),
         fields=payload,
         metadata=metadata,

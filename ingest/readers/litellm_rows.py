@@ -239,15 +239,18 @@ def _token_columns(call: Call) -> dict[str, int | None]:
         return {"tok_input_uncached": 0, "tok_output": 0}  # logged counts are those of the stored response
     usage = call.usage
     inputs, outputs = section(usage, "prompt_tokens_details"), section(usage, "completion_tokens_details")
-    total = as_count(missing(call.fields.get("prompt_tokens"))) or None
-    read = as_count(inputs.get("cached_tokens", usage.get("cache_read_input_tokens")))
-    write = as_count(usage.get("cache_creation_input_tokens", inputs.get("cache_creation_tokens")))
+    total = as_count(missing(call.fields.get("prompt_tokens")), "prompt_tokens") or None
+    read = as_count(inputs.get("cached_tokens", usage.get("cache_read_input_tokens")), "cached_tokens")
+    write = as_count(
+        usage.get("cache_creation_input_tokens", inputs.get("cache_creation_tokens")),
+        "cache_creation_input_tokens",
+    )
     apart = total is not None and (read or 0) + (write or 0) > total
-    output = as_count(missing(call.fields.get("completion_tokens")))
+    output = as_count(missing(call.fields.get("completion_tokens")), "completion_tokens")
     return {
         **input_tokens(total, read, write, convention="exclusive" if apart else "inclusive"),
         "tok_output": output if total is not None else output or None,
-        "tok_reasoning": as_count(outputs.get("reasoning_tokens")),
+        "tok_reasoning": as_count(outputs.get("reasoning_tokens"), "reasoning_tokens"),
     }
 
 
@@ -308,7 +311,7 @@ def _evaluation(call: Call, told: dict[str, Any]) -> dict[str, Any]:
     label = {True: "passed", False: "failed"}.get(passed) if isinstance(passed, bool) else None
     return {
         "name": text(told, "eval_name") or "eval",
-        "value": as_real(told.get("overall_score")),
+        "value": as_real(told.get("overall_score"), "overall_score"),
         "label": label,
         "source": "llm_judge",
         "ts": call.end,

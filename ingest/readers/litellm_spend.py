@@ -51,7 +51,7 @@ def _call(fields: dict[str, Any], config: Config) -> Call:
         start=start,
         end=end,
         first_token=first_token(fields, end),
-        cost=as_real(missing(fields.get("spend"))),
+        cost=as_real(missing(fields.get("spend")), "spend"),
         usage=section(metadata, "usage_object"),
         fields=fields,
         metadata=metadata,

@@ -54,8 +54,8 @@ def _row(line: int, fields: dict[str, Any], log: LogFile) -> Row:
         "decision_point": "admit",
         "action": "admit",
         "ts": utc_from_offset(fields["timestamp"], "ms"),
-        "tok_output": as_count(fields["output_length"]),
-        "x_prompt_tokens": as_count(fields["input_length"]),
+        "tok_output": as_count(fields["output_length"], "output_length"),
+        "x_prompt_tokens": as_count(fields["input_length"], "input_length"),
         "x_prefix_blocks": len(blocks),
         "x_clock": "relative",
     }

@@ -144,7 +144,7 @@ def token_columns(told: Attributes) -> dict[str, int | None]:
 
 def cost_columns(told: Attributes) -> dict[str, Any]:
     """The logged cost; 0 is how instrumentation writes "unknown", so it is left to pricing."""
-    cost = as_real(first(told, "llm.cost.total"))
+    cost = as_real(first(told, "llm.cost.total"), "llm.cost.total")
     return {"cost_usd": cost, "cost_source": "logged"} if cost else {}
 
 

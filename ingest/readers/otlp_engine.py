@@ -68,9 +68,12 @@ def serving_columns(span: Span) -> dict[str, Any]:
         "decision_point": "admit",
         "action": "admit",
         "replica": d.text(span.resource, "service.instance.id"),
-        "queue_s": as_real(d.first(told, "gen_ai.latency.time_in_queue")),
+        "queue_s": as_real(d.first(told, "gen_ai.latency.time_in_queue"), "gen_ai.latency.time_in_queue"),
         **_prompt_columns(told),
-        "tok_output": as_count(d.first(told, "gen_ai.usage.completion_tokens", "gen_ai.usage.output_tokens")),
+        "tok_output": as_count(
+            d.first(told, "gen_ai.usage.completion_tokens", "gen_ai.usage.output_tokens"),
+            "gen_ai.usage.completion_tokens",
+        ),
         **_latency_columns(told),
     }
     engine_id = d.text(told, "gen_ai.request.id")
@@ -82,17 +85,23 @@ def serving_columns(span: Span) -> dict[str, Any]:
 
 def _prompt_columns(told: Attributes) -> dict[str, Any]:
     """The prompt's tokens; vLLM does not say how many were cached, so there they stay a feature."""
-    prompt = as_count(d.first(told, "gen_ai.usage.prompt_tokens", "gen_ai.usage.input_tokens"))
-    cached = as_count(d.first(told, "gen_ai.usage.cached_tokens", "gen_ai.usage.cache_read.input_tokens"))
+    prompt = as_count(
+        d.first(told, "gen_ai.usage.prompt_tokens", "gen_ai.usage.input_tokens"), "gen_ai.usage.prompt_tokens"
+    )
+    cached = as_count(
+        d.first(told, "gen_ai.usage.cached_tokens", "gen_ai.usage.cache_read.input_tokens"),
+        "gen_ai.usage.cached_tokens",
+    )
     known = {} if cached is None else input_tokens(prompt, cached, None, convention="inclusive")
     return {**known, "x_prompt_tokens": prompt}
 
 
 def _latency_columns(told: Attributes) -> dict[str, float]:
-    total = as_real(d.first(told, "gen_ai.latency.e2e"))
-    ttft = as_real(d.first(told, "gen_ai.latency.time_to_first_token"))
+    total = as_real(d.first(told, "gen_ai.latency.e2e"), "gen_ai.latency.e2e")
+    ttft = as_real(d.first(told, "gen_ai.latency.time_to_first_token"), "gen_ai.latency.time_to_first_token")
     decode = as_real(
-        d.first(told, "gen_ai.latency.time_in_model_decode", "gen_ai.latency.time_in_model.decode")
+        d.first(told, "gen_ai.latency.time_in_model_decode", "gen_ai.latency.time_in_model.decode"),
+        "gen_ai.latency.time_in_model_decode",
     )
     if total is not None and ttft is not None and ttft >= UNSTREAMED_SHARE * total:
         ttft = decode = None

@@ -55,7 +55,9 @@ def _model(span: Span, rules: StepRules) -> dict[str, Any]:
         "action": asked or ran,
         "action_executed": ran,
         "_provider": d.text(told, *d.PROVIDER),
-        "ttft_s": as_real(d.first(told, "gen_ai.response.time_to_first_chunk")),
+        "ttft_s": as_real(
+            d.first(told, "gen_ai.response.time_to_first_chunk"), "gen_ai.response.time_to_first_chunk"
+        ),
         **d.token_columns(told),
         **d.cost_columns(told),
         **({"x_agent": agent} if agent else {}),

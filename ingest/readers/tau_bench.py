@@ -57,7 +57,7 @@ def _trajectory(line: int, result: dict[str, Any], *, rules: StepRules, digest: 
         rows.append(
             Row("decisions", line, {**context, **values, "decision_id": f"{request}:{step}", "step": step})
         )
-    reward = as_real(result.get("reward"))
+    reward = as_real(result.get("reward"), "reward")
     if reward is not None:
         outcome = {"request_id": request, "name": "reward", "value": reward, "source": "env"}
         rows.append(Row("outcomes", line, outcome))

@@ -173,3 +173,11 @@ def test_durations_and_money_are_scaled_from_their_unit() -> None:
     assert as_usd(300, "usd_micro") == 0.0003
     assert as_usd("12", "cents") == 0.12
     assert as_usd(None, "USD") is None
+
+
+def test_a_bad_number_names_its_field_when_the_reader_gives_it() -> None:
+    """Kills: a quarantine that says 'many' is no number, but not of which field."""
+    with pytest.raises(ValueError, match=r"^prompt_tokens: 'many' is not a number"):
+        as_count("many", "prompt_tokens")
+    with pytest.raises(ValueError, match=r"^cost: nan is not a finite number"):
+        as_real(float("nan"), "cost")
