@@ -72,13 +72,13 @@ def answer_to(error: BaseException) -> Answer:
     if isinstance(error, KeyboardInterrupt):
         return interrupted()
     path = _write_traceback(error)
-    message = f"internal error ({type(error).__name__}); the traceback, without log content, is in {path}"
-    return _failure(type(error).__name__, message, INTERNAL, traceback=path)
+    message = f"{type(error).__name__}; the traceback, without log content, is in {path}"
+    return _failure("InternalError", message, INTERNAL, traceback=path)
 
 
 def interrupted() -> Answer:
     """The answer to Ctrl-C."""
-    return _failure("Interrupted", "interrupted; run the same command again to finish", INTERRUPTED)
+    return _failure("Interrupted", "run the same command again to finish", INTERRUPTED)
 
 
 def _failure(kind: str, message: str, code: int, **facts: str | None) -> Answer:
