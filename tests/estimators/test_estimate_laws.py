@@ -97,6 +97,8 @@ def test_log_sampling_is_undone_by_keep_prob() -> None:
     assert covers(weighted, world.ate)
     assert float(weighted.value or 0) == pytest.approx(float(full.value or 0), abs=0.012)
     assert not covers(ignored, world.ate)
+    open_choices = [float(one(estimated(f), estimand="ATO").value or 0) for f in (world.frame, sampled)]
+    assert open_choices[1] == pytest.approx(open_choices[0], abs=0.006)
 
 
 def test_labels_missing_at_random_given_context_do_not_bias() -> None:
@@ -110,6 +112,26 @@ def test_labels_missing_at_random_given_context_do_not_bias() -> None:
     assert covers(quality, world.ate)
     assert quality.grade == "C"  # missing at random is an assumption, whatever the propensities
     assert "labels are taken as missing at random" in str(quality.reason)
+
+
+def test_the_probability_of_a_label_repairs_a_poor_outcome_model() -> None:
+    """Kills labels that are trusted to an outcome model: quality turns on a product of two features, which
+    the model cannot follow, and for `large` the labels are seen where both are high."""
+    rng = np.random.default_rng(3)
+    x, z = rng.normal(size=(2, 1900))
+    took = rng.random(1900) < 0.5
+    quality = 0.5 + 0.3 * np.tanh(2 * x * z) + 0.05 * took + rng.uniform(-0.05, 0.05, size=1900)
+    seen = ~took | (rng.random(1900) < sigmoid(x + z - 0.8))
+    frame = router_world(n=1900).frame.with_columns(
+        action=pl.Series(np.where(took, LARGE, SMALL)),
+        propensity=pl.lit(0.5),
+        quality=pl.when(pl.Series(seen)).then(pl.Series(quality)),
+        x_hardness=pl.Series(x),
+        x_length=pl.Series(z),
+    )
+    means = dict(frame.group_by("action").agg(pl.col("quality").mean()).iter_rows())
+    assert means[LARGE] - means[SMALL] > 0.08
+    assert covers(one(estimated(frame), estimand="ATE"), 0.05)
 
 
 def test_the_seed_moves_an_estimate_only_by_the_noise_of_splitting() -> None:

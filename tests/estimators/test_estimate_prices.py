@@ -32,7 +32,7 @@ def test_rare_events_give_a_bound_and_never_an_interval_around_nothing() -> None
     assert (risk.estimand, risk.grade, risk.value) == ("bound", "D", None)
     lower, upper = ends(risk)
     assert lower < 0 < 3 / 300 < upper < 0.1
-    assert lower == pytest.approx(-(1 - 0.05 ** (1 / 300)), abs=0.02)  # rule of three for no event at all
+    assert -lower < 0.8 * upper  # `small` had no incident, `large` had three
     assert risk.reason == "large has 3 events and 597 non-events; 5 of each are needed".replace(
         "597", str(int((rare_incidents()["action"] == LARGE).sum()) - 3)
     )

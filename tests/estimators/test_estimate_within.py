@@ -35,7 +35,7 @@ def test_trials_of_one_context_are_not_independent_whatever_the_log_calls_a_sess
 
 def test_decisions_without_a_context_do_not_change_the_comparison_within_contexts() -> None:
     """Kills taking 'not logged' for one more context."""
-    frame = repeated_contexts_world()
+    frame = repeated_contexts_world().with_columns(session_id=pl.format("s{}", pl.int_range(240) // 12))
     lone = frame[:40].with_columns(
         decision_id=pl.format("lone-{}", "decision_id"),
         request_id=pl.format("lone-{}", "request_id"),
@@ -45,6 +45,7 @@ def test_decisions_without_a_context_do_not_change_the_comparison_within_context
     )
     a, b = one(estimated(frame, baseline=None)), one(estimated(pl.concat([frame, lone]), baseline=None))
     assert (b.value, *ends(b)) == pytest.approx((a.value, *ends(a)))
+    assert a.clusters == b.clusters == 19  # of 20, one holds no contrast
 
 
 def test_within_contexts_keep_prob_counts_trials_that_were_not_kept() -> None:

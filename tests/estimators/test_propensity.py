@@ -14,6 +14,7 @@ from shadowprice.estimators.propensity import (
     Propensities,
     deterministic_rows,
     find_propensities,
+    logged_choice,
     logged_fault,
 )
 from shadowprice.schemas.config import Config
@@ -28,12 +29,12 @@ def problem_of(frame: pl.DataFrame) -> Problem:
     return problem
 
 
-def found(frame: pl.DataFrame, *, needs_matrix: bool = True) -> tuple[Problem, Propensities]:
+def found(frame: pl.DataFrame) -> tuple[Problem, Propensities]:
     """The propensities that an estimate of `frame` would use."""
     problem = problem_of(frame)
     design = make_design(problem.frame, problem.features)
     folds = cluster_folds(problem.cluster_ids, seed=0, repeat=0)[problem.cluster]
-    return problem, find_propensities(problem, design, folds, needs_matrix=needs_matrix)
+    return problem, find_propensities(problem, design, folds)
 
 
 def three_arms(seed: int = 0, n: int = 900) -> pl.DataFrame:
@@ -180,11 +181,13 @@ def test_with_three_arms_the_chosen_probability_alone_weighs_but_the_rest_is_est
     assert np.abs(got.matrix - truth).mean() < 0.05
 
 
-def test_the_other_probabilities_stay_unknown_when_no_one_needs_them() -> None:
-    """Kills an estimate made for nothing, or a zero in place of 'not known'."""
-    _, got = found(three_arms().drop("candidates", "propensities"), needs_matrix=False)
-    assert np.isnan(got.matrix).all()
-    assert got.notes == ()
+def test_the_logged_probability_of_the_taken_action_is_read_untested_or_its_absence_named() -> None:
+    """Kills a probability for rows without one, or a refusal where the other actions are unknown."""
+    frame = three_arms().drop("candidates", "propensities")
+    assert np.array_equal(logged_choice(problem_of(frame)), frame["propensity"].to_numpy())
+    assert logged_choice(problem_of(frame.drop("propensity"))) == "no propensity is logged"
+    partly = frame.with_columns(propensity=pl.when(pl.int_range(900) >= 10).then("propensity"))
+    assert "10 of 900 rows lack" in str(logged_choice(problem_of(partly)))
 
 
 def test_weights_of_chosen_propensities_must_add_up() -> None:
