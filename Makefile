@@ -28,6 +28,8 @@ test: $(VENV)/.installed-for-development
 bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_help.py
 	$(BIN)/python benchmarks/bench_audit.py
+	$(BIN)/python benchmarks/bench_routellm.py
+	$(BIN)/python benchmarks/bench_open_bandit.py
 
 clean:
 	rm -rf $(VENV) build dist out-audit shadowprice.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -44,6 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/open_bandit"))
     folder = parser.parse_args().data
+    if not folder.is_dir():
+        print(f"skipped: no folder {folder}; give the Open Bandit logs with --data")
+        return
     print("| log -> target | campaign | estimator | value | interval | ess | reason |")
     print("|---|---|---|---|---|---|---|")
     for campaign in CAMPAIGNS:

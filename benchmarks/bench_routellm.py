@@ -102,6 +102,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/routellm"))
     parser.add_argument("--seeds", type=int, default=50)
     arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        print(f"skipped: no folder {arguments.data}; give RouteLLM's evaluation answers with --data")
+        return
     print("| propensities | estimand | truth | mean error | covered | mean width | naive error |")
     print("|---|---|---|---|---|---|---|")
     for r in run(arguments.data, arguments.seeds):
