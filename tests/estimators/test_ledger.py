@@ -75,6 +75,34 @@ def test_groups_are_ordered_by_the_net_value_they_were_made_for() -> None:
     assert by_group["len"].min() >= 100
 
 
+def test_groups_that_break_the_order_are_pooled() -> None:
+    """Kills groups of noise: ten noisy groups never rise in order, pooled ones must (binary quality)."""
+    pooled = 0
+    for seed in range(4):
+        frame = router_world(seed, n=2400, slope=0.5, spread=0.2).frame
+        (problem,) = problems(frame, PRICED)
+        value = Valuation(task_value=np.full(2400, np.nan), latency_price=0.0, risk_price=0.0)
+        contrast = pair(score(problem, seed=0), LARGE, SMALL, value)
+        result = estimate_segment(contrast, "all", np.ones(2400, dtype=bool))
+        groups = calibrated_groups(contrast, result, seed=0)
+        assert (np.diff(groups.theta[:, 0]) > 0).all()
+        assert np.unique(groups.code).tolist() == list(range(groups.df.size))
+        pooled += 1 < groups.df.size < 10
+    assert pooled >= 2
+
+
+def test_a_term_that_is_only_bounded_has_no_number_in_the_ledger() -> None:
+    """Kills a mean of three events in the ledger where the estimate refuses one."""
+    frame = router_world(n=600).frame
+    took = (frame["action"] == LARGE).to_numpy()
+    incident = np.zeros(600, dtype=bool)
+    incident[np.flatnonzero(took)[[5, 50, 150]]] = True
+    rows = estimated(frame.with_columns(incident=pl.Series(incident)), PRICED).ledger
+    assert rows["dr"].null_count() == rows["nmv"].null_count() == 600
+    assert rows["dq"].null_count() == 0
+    assert rows["reason"].str.contains("risk is not identified").all()
+
+
 def test_the_groups_add_up_to_the_estimate_of_the_whole() -> None:
     """Kills groups whose weighted mean is not the overlap-weighted effect."""
     world = router_world(1, n=2000, smooth=True, slope=0.8, gain=0.1, spread=0.2)
