@@ -12,8 +12,6 @@ from worlds import router_world
 CAPPED = parse_config(
     {"caps": {"cost": "1 USD/decision", "latency": "2 s/decision", "risk": "0.1 event/decision"}}
 )
-    {"caps": {"cost": "1 USD/decision", "latency": "2 s/decision", "risk": "0.1 event/decision"}}
-)
 
 
 def test_each_capped_quantity_has_its_mean_and_t_interval() -> None:
