@@ -19,6 +19,7 @@ import polars as pl
 from . import rundir
 from .errors import ExportError, SchemaError
 from .schemas.config import Config, load_config, parse_config
+from .schemas.files import exclusive
 from .schemas.records import Estimates, Finding, Prices
 from .schemas.store import MANIFEST, Store, open_store
 from .schemas.tables import SCHEMA_VERSION
@@ -83,21 +84,22 @@ def audit(
     Raises: IngestError, ConfigError; ExportError when `out` holds another finished run and `force` is off.
     """
     folder, config = Path(out), config or Config()
-    if not force:
-        _refuse_other_settings(folder, config, seed)
-    clock = _Clock()
-    ingest_run(
-        paths, out=folder, config=config, format=format, mapping=mapping, force=force, progress=progress
-    )
-    clock.lap("ingest")
-    estimate_run(folder, config=config, seed=seed, force=force, progress=progress)
-    rundir.write_truth(folder, truth)
-    clock.lap("estimate")
-    prices_run(folder, progress=progress)
-    clock.lap("prices")
-    diagnose_run(folder, progress=progress)
-    clock.lap("diagnose")
-    return report_run(folder, progress=progress, clock=clock)
+    with exclusive(folder):
+        if not force:
+            _refuse_other_settings(folder, config, seed)
+        clock = _Clock()
+        ingest_run(
+            paths, out=folder, config=config, format=format, mapping=mapping, force=force, progress=progress
+        )
+        clock.lap("ingest")
+        estimate_run(folder, config=config, seed=seed, force=force, progress=progress)
+        rundir.write_truth(folder, truth)
+        clock.lap("estimate")
+        prices_run(folder, progress=progress)
+        clock.lap("prices")
+        diagnose_run(folder, progress=progress)
+        clock.lap("diagnose")
+        return report_run(folder, progress=progress, clock=clock)
 
 
 def ingest_run(
@@ -120,24 +122,25 @@ def ingest_run(
     from .ingest.pipeline import ingest
 
     folder = Path(out)
-    for leftover in folder.glob(f"{_BESIDE}*"):
-        shutil.rmtree(leftover)
-    heard = _of_stage("ingest", progress)
-    read = partial(ingest, paths, config=config, format=format, mapping=mapping, progress=heard)
-    finished = rundir.finished_run(folder)
-    if finished is None and not force:
-        return read(out=folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=_BESIDE) as beside:
-        fresh = read(out=Path(beside))
-        if finished is not None and store_digest(fresh) == finished["store"]:
-            return open_store(folder)
-        if not force:
-            raise _other_run(folder, (finished or {})["run_id"], "other logs")
-        rundir.clear(folder, stage="estimate")
-        shutil.rmtree(folder / "store", ignore_errors=True)
-        fresh.path.rename(folder / "store")
-    return open_store(folder)
+    with exclusive(folder):
+        for leftover in folder.glob(f"{_BESIDE}*"):
+            shutil.rmtree(leftover)
+        heard = _of_stage("ingest", progress)
+        read = partial(ingest, paths, config=config, format=format, mapping=mapping, progress=heard)
+        finished = rundir.finished_run(folder)
+        if finished is None and not force:
+            return read(out=folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_BESIDE) as beside:
+            fresh = read(out=Path(beside))
+            if finished is not None and store_digest(fresh) == finished["store"]:
+                return open_store(folder)
+            if not force:
+                raise _other_run(folder, (finished or {})["run_id"], "other logs")
+            rundir.clear(folder, stage="estimate")
+            shutil.rmtree(folder / "store", ignore_errors=True)
+            fresh.path.rename(folder / "store")
+        return open_store(folder)
 
 
 def estimate_run(
@@ -155,16 +158,17 @@ def estimate_run(
     from .estimators.estimate import estimate
 
     folder, config = Path(folder), config or Config()
-    store = open_store(folder)
-    digest = store_digest(store)
-    run_id = run_id_of(digest, config, seed)
-    finished = rundir.finished_run(folder)
-    if finished is not None and finished["run_id"] != run_id and not force:
-        raise _other_run(folder, finished["run_id"], "another configuration, seed or version")
-    rundir.clear(folder, stage="estimate")
-    est = estimate(store, config=config, seed=seed, progress=_of_stage("estimate", progress))
-    rundir.write_estimates(folder, est, run_id=run_id, store=digest, config=config_dict(config))
-    return est
+    with exclusive(folder):
+        store = open_store(folder)
+        digest = store_digest(store)
+        run_id = run_id_of(digest, config, seed)
+        finished = rundir.finished_run(folder)
+        if finished is not None and finished["run_id"] != run_id and not force:
+            raise _other_run(folder, finished["run_id"], "another configuration, seed or version")
+        rundir.clear(folder, stage="estimate")
+        est = estimate(store, config=config, seed=seed, progress=_of_stage("estimate", progress))
+        rundir.write_estimates(folder, est, run_id=run_id, store=digest, config=config_dict(config))
+        return est
 
 
 def prices_run(folder: str | Path, *, progress: Progress | None = None) -> Prices:

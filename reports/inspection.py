@@ -64,7 +64,8 @@ class Joined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What the logs hold. formats: format -> rows. links: outcome counts. `to_dict` is the stable export."""
+    """What the logs hold. formats: format -> rows. links: outcome counts.
+    with_quality: decisions that have one, linked or their own. `to_dict` is the stable export."""
 
     formats: dict[str, int]
     layers: dict[str, int]
@@ -72,6 +73,7 @@ class Inspection:
     joins: tuple[Joined, ...]
     without_request_id: int
     links: dict[str, Any]
+    with_quality: int
     unpriced: dict[str, int]
     quarantined: int
     refused: tuple[str, ...]
@@ -97,6 +99,7 @@ def inspect(store: Store, config: Config | None = None) -> Inspection:
         joins=_joins(frame),
         without_request_id=frame["request_id"].null_count(),
         links=dict(manifest.get("links", {})),
+        with_quality=frame.height - frame["quality"].null_count(),
         unpriced=dict(manifest.get("unpriced", {})),
         quarantined=int(manifest.get("counts", {}).get("quarantined") or 0),
         refused=tuple(f"{r.get('name')}: {r.get('error')}" for r in manifest.get("refused", [])),
@@ -169,7 +172,7 @@ def _overview(i: Inspection) -> list[str]:
         f"Window     {fmt.date_range(*i.window)}",
         f"Decisions  {layers}",
         f"Joins      {_joined(i)}",
-        f"Outcomes   {_linked(i.links)}",
+        f"Outcomes   {_linked(i)}",
         f"Unpriced   {fmt.count(i.unpriced.get('tokens', 0))} tokens in "
         f"{fmt.count(i.unpriced.get('decisions', 0))} decisions",
     ]
@@ -189,8 +192,11 @@ def _joined(i: Inspection) -> str:
     return ", ".join(parts) or "no request_id, so layers cannot be joined"
 
 
-def _linked(links: Mapping[str, Any]) -> str:
+def _linked(i: Inspection) -> str:
+    links = i.links
     linked, unlinked = links.get("linked") or 0, links.get("unlinked") or 0
+    if not linked + unlinked and i.with_quality:
+        return f"none to link: {fmt.count(i.with_quality)} decisions carry their own quality"
     if not linked + unlinked:
         return "none: tokens can be priced, quality effects cannot be learned"
     name = links.get("quality_name")

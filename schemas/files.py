@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside their place, flushed, then renamed."""
+"""Files that are either whole or absent, and folders that one run at a time writes to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from ..errors import ExportError
+
 _PRIVATE = 0o600
+_LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -32,3 +37,25 @@ def write_text(target: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically and readable by the owner only."""
     with atomic_path(target) as path:
         path.write_bytes(text.encode())
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Generator[None]:
+    """A block in which no other process writes to `folder`; blocks of one process may be nested.
+
+    The lock is the operating system's, so a killed run does not hold it.
+
+    Raises: ExportError at once when another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.resolve() / _LOCK, timeout=0, mode=_PRIVATE, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ExportError(
+            "another run is writing here", where=str(folder), cure="Wait for it, or choose another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -32,7 +32,7 @@ def test_a_run_leaves_every_file_for_its_owner_only(audited: Path) -> None:
     """Kills: a file of DESIGN.md that is missing, or readable by others."""
     named = {name for names in rundir.OUTPUTS.values() for name in names}
     found = {path.name: path for path in audited.iterdir() if path.is_file()}
-    assert set(found) == named | {"run.json"}
+    assert set(found) == named | {"run.json", ".lock"}
     assert [path for path in audited.rglob("*") if path.is_file() and not closed(path, audited)] == []
 
 
