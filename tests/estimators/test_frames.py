@@ -84,6 +84,14 @@ def test_dollars_of_switching_hold_the_truth(direction: str, gain: float) -> Non
     assert total.decisions == pytest.approx(moved.sum())
 
 
+def test_dollars_stand_for_the_decisions_that_the_log_did_not_keep() -> None:
+    """Kills dollars of the kept rows only: a log sampled at 50 % stands for twice the money."""
+    frame = router_world(0, n=600).frame
+    full, half = (estimated(f, PRICED).gains for f in (frame, frame.with_columns(keep_prob=pl.lit(0.5))))
+    for column in ("usd", "decisions"):
+        assert half[column].sum() == pytest.approx(2 * full[column].sum())
+
+
 def test_gains_of_both_directions_weigh_the_same_net_value() -> None:
     """Kills two directions that are not each other's mirror where both actions were as likely."""
     world = router_world(0, n=600, slope=0.0)

@@ -108,7 +108,9 @@ def test_clusters_without_weight_are_not_counted() -> None:
     """Kills counting clusters that say nothing, which would shrink the interval."""
     d, h, cluster = rows()
     silent = np.where(cluster == 0, 0.0, h)
-    got, without = state(d, silent, cluster), state(d[cluster != 0], h[cluster != 0], cluster[cluster != 0])
+    heard = cluster != 0
+    got, without = state(d, silent, cluster), state(d[heard], h[heard], cluster[heard] - 1, 11)
+    assert got.clusters == np.unique(cluster[heard]).size
     assert got.clusters == without.clusters
     assert got.cov == pytest.approx(without.cov)
 
