@@ -149,10 +149,12 @@ def _label(rank: int, f: Finding) -> str:
 
 
 def waterfall(est: Estimates, findings: Sequence[Finding], headline: Headline) -> Chart | None:
-    """Spend, less what each counted finding would gain; the parts add up to the headline."""
-    spend = float(est.coverage["spend_usd"].sum())
+    """What each counted finding would gain, on top of the one before; the parts add up to the headline.
+
+    It starts at 0 and not at the spend: net value holds quality too, so it can exceed what was spent.
+    """
     counted = [f for f in findings if f.status == "found" and f.counted and f.usd is not None]
-    if spend <= 0 or not counted or headline.total is None:
+    if not counted or headline.total is None:
         return None
     steps: list[tuple[str, float]] = [
         (_label(i, f), float(f.usd or 0.0)) for i, f in enumerate(counted[:_MAX_STEPS], start=1)
@@ -160,12 +162,12 @@ def waterfall(est: Estimates, findings: Sequence[Finding], headline: Headline) -
     rest = sum(float(f.usd or 0.0) for f in counted[_MAX_STEPS:])
     if rest > 0:
         steps.append((f"{len(counted) - _MAX_STEPS} more findings", rest))
-    rows: Values = [{"what": "priced spend", "from": 0.0, "to": spend, "kind": "whole"}]
-    level = spend
+    rows: Values = []
+    level = 0.0
     for what, gain in steps:
-        rows.append({"what": what, "from": level - gain, "to": level, "kind": "gain"})
-        level -= gain
-    rows.append({"what": "spend less recoverable", "from": 0.0, "to": level, "kind": "whole"})
+        rows.append({"what": what, "from": level, "to": level + gain, "kind": "gain"})
+        level += gain
+    rows.append({"what": "recoverable", "from": 0.0, "to": level, "kind": "whole"})
     order = [r["what"] for r in rows]
     base = alt.Chart(alt.InlineData(values=rows))
     tone = alt.condition("datum.kind == 'gain'", alt.value(ink("accent")), alt.value(ink("pale")))
@@ -175,10 +177,10 @@ def waterfall(est: Estimates, findings: Sequence[Finding], headline: Headline) -
         y=alt.Y("what:N", sort=order, title=None, axis=alt.Axis(grid=False, ticks=False)),
         color=tone,
     )
-    gain = headline.total.usd
-    title = f"Of {fmt.usd(spend)} priced spend, {fmt.usd(gain)} of net value is recoverable"
-    if level < 0:
-        title = f"{fmt.usd(gain)} of net value is recoverable, more than the {fmt.usd(spend)} of priced spend"
+    spend = float(est.coverage["spend_usd"].sum())
+    title = f"The findings add up to {fmt.usd(headline.total.usd)} of net value"
+    if spend > 0:
+        title += f"; the priced spend was {fmt.usd(spend)}"
     cells = [(r["what"], fmt.usd(r["to"] - r["from"])) for r in rows]
     svg = draw(
         styled(alt.layer(bars), width=_WIDE - 240, height=26 * len(rows)), label=title, name="waterfall"
