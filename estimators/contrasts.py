@@ -78,14 +78,14 @@ def estimate_segment(pair: Pair, segment: str, members: Mask) -> SegmentResult:
 def _identified(
     pair: Pair, segment: str, rows: Mask, size: gates.Overlap, estimand: Estimand, notes: tuple[str, ...]
 ) -> SegmentResult:
-    headline = _mean(pair, rows, pair.h)
+    headline = floored_mean(pair, rows, pair.h)
     reasons = _quantity_faults(pair, rows)
     limits = (*pair.notes, *notes)
     common = _Common(pair=pair, segment=segment, rows=rows, ess=size.ess, limits=limits)
     rows_out = [_row(common, "ATO", headline, j, reasons[j]) for j in range(len(_ALL))]
     enough = size.ess >= gates.ATE_ESS and size.max_share <= gates.ATE_SHARE
     if enough and not pair.method.startswith("within"):
-        plain = _mean(pair, rows, np.where(rows, pair.problem.weight, 0.0))
+        plain = floored_mean(pair, rows, np.where(rows, pair.problem.weight, 0.0))
         rows_out += [_row(common, estimand, plain, j, None) for j in range(len(_ALL)) if reasons[j] is None]
     masked = np.array([reasons[j] is not None for j in range(len(_ALL))])
     theta = np.where(masked, np.nan, headline.theta)
@@ -94,14 +94,14 @@ def _identified(
         estimates=tuple(rows_out),
         mean=mean,
         estimand="ATO",
-        grade=pair.grade,
+        grade=pair.grades[NET if reasons[NET] is None else 0],
         rows=rows,
         ess=size.ess,
         reason="; ".join(limits) or None,
     )
 
 
-def _mean(pair: Pair, rows: Mask, weight: Array) -> WeightedMean:
+def floored_mean(pair: Pair, rows: Mask, weight: Array) -> WeightedMean:
     """The weighted mean over `rows`, its covariance raised to the model-based floor.
 
     The floor knows the large weights that were possible but not drawn: V3 max(1, Vmod / Viid).
@@ -161,8 +161,8 @@ def _row(common: _Common, estimand: Estimand, mean: WeightedMean, j: int, fault:
         value, se = float(mean.theta[j]), float(np.sqrt(mean.cov[j, j]))
         lower, upper = interval(value, se, mean.df)
         ends = (value, lower, upper)
-        return common.estimate(_ALL[j], estimand, ends, common.pair.grade, mean.clusters, limits)
-    bound = _rate_bound(common, j) if j < NET and common.pair.grade != "N" else None
+        return common.estimate(_ALL[j], estimand, ends, common.pair.grades[j], mean.clusters, limits)
+    bound = _rate_bound(common, j) if j < NET and common.pair.grades[j] != "N" else None
     if bound is not None:
         return common.estimate(_ALL[j], "bound", (None, *bound), "D", mean.clusters, fault)
     return common.estimate(_ALL[j], "not_identified", (None, None, None), "N", mean.clusters, fault)

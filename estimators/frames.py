@@ -238,7 +238,7 @@ def unknown_pair(problem: Problem, action: str, baseline: str, value: Valuation)
         took_b=problem.arm == problem.arm_index(baseline),
         noise=nothing,
         tau=nothing,
-        grade="N",
+        grades=("N",) * 5,
         method="none",
         notes=(),
         value=value,

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from .confidence import LEVEL, critical_t
-from .contrasts import SegmentResult
+from .contrasts import SegmentResult, floored_mean
 from .design import Design, make_design
 from .folds import cluster_folds
-from .jackknife import cluster_sums, weighted_mean
 from .learners import cross_fit_means
 from .pairs import NET, Pair
 
@@ -160,10 +159,6 @@ def _group_means(pair: Pair, code: Ints) -> Groups:
     count = int(code.max()) + 1
     theta, cov, df = np.empty((count, 4)), np.empty((count, 4, 4)), np.empty(count)
     for b in range(count):
-        rows = np.flatnonzero(code == b)
-        sums = cluster_sums(
-            pair.d[rows, :NET], pair.h[rows], pair.problem.cluster[rows], len(pair.problem.cluster_ids)
-        )
-        mean = weighted_mean(sums)
-        theta[b], cov[b], df[b] = mean.theta, mean.cov, mean.df
+        mean = floored_mean(pair, code == b, pair.h)
+        theta[b], cov[b], df[b] = mean.theta[:NET], mean.cov[:NET, :NET], mean.df
     return Groups(code=code, theta=theta, cov=cov, df=df)

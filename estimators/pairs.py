@@ -49,6 +49,7 @@ class Pair:
     h: (n,) overlap weight e_a e_b / (e_a + e_b) times 1 / keep_prob; 0 where a or b was impossible.
     e_a, e_b: (n,) propensities. w: (n,) 1 / probability of the taken action (rows of a and b).
     took_a, took_b: (n,). noise: (n, 5) model variance of d given context. tau: (n, 5) fitted effect.
+    grades: of the four quantities and of net.
     """
 
     problem: Problem
@@ -63,7 +64,7 @@ class Pair:
     took_b: Mask
     noise: Array
     tau: Array
-    grade: Grade
+    grades: tuple[Grade, ...]
     method: str
     notes: tuple[str, ...]
     value: Valuation
@@ -96,7 +97,7 @@ def pair(scores: Scores, action: str, baseline: str, value: Valuation) -> Pair:
         took_b=problem.arm == b,
         noise=np.column_stack([noise, np.where(weights4 == 0, 0.0, weights4**2 * noise).sum(axis=1)]),
         tau=_with_net(scores.mu[a] - scores.mu[b], value),
-        grade=scores.grade,
+        grades=_grades(scores, value),
         method=f"AIPW, {p.source} propensities, cross-fitted by {problem.cluster_key}",
         notes=scores.notes,
         value=value,
@@ -148,7 +149,7 @@ def within_contexts(problem: Problem, action: str, baseline: str, value: Valuati
         took_b=took_b,
         noise=np.zeros_like(with_net),
         tau=with_net,
-        grade="C",
+        grades=("C",) * 5,
         method=f"within repeated contexts, clusters by {problem.cluster_key}",
         notes=("trials of the same context are compared; what else moved the choice is not seen",),
         value=value,
@@ -167,6 +168,16 @@ def _clustered_by_context(problem: Problem, names: NDArray[np.str_], context: In
         cluster_ids=tuple(names.tolist()),
         cluster_key=REPEATED_CONTEXT,
     )
+
+
+def _grades(scores: Scores, value: Valuation) -> tuple[Grade, ...]:
+    """Grades of the quantities and of net: no better than C where a priced outcome is partly missing."""
+    base = scores.propensities.grade
+    four: list[Grade] = [
+        "C" if 0 < share < 1 and base in ("A", "B") else base for share in scores.labelled.tolist()
+    ]
+    priced = (True, True, value.latency_price != 0.0, value.risk_price != 0.0)
+    return (*four, max(grade for grade, counts in zip(four, priced, strict=True) if counts))
 
 
 def _with_net(effects: Array, value: Valuation) -> Array:

@@ -200,8 +200,16 @@ def _request_totals(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cost_to_completion(rows: pl.DataFrame, totals: pl.DataFrame) -> pl.DataFrame:
-    """Agent rows carry what their whole request cost: a step that saves a later retry must show it."""
-    return rows.drop("cost_usd", "latency_s").join(totals, on="request_id", how="left", maintain_order="left")
+    """Agent rows carry what their whole request cost: a step that saves a later retry must show it.
+
+    A row without a request id keeps its own.
+    """
+    whole = rows.join(totals, on="request_id", how="left", maintain_order="left", suffix="_request")
+    alone = pl.col("request_id").is_null()
+    return whole.with_columns(
+        pl.when(alone).then(name).otherwise(f"{name}_request").alias(name)
+        for name in ("cost_usd", "latency_s")
+    ).drop("cost_usd_request", "latency_s_request")
 
 
 def _one_per_request(rows: pl.DataFrame, config: Config) -> pl.DataFrame:

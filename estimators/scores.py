@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schemas.records import Grade
+from ..schemas.records import QUANTITIES
 from .design import Design, make_design
 from .folds import cluster_folds
 from .learners import cross_fit_means, cross_fit_probabilities
@@ -43,7 +43,6 @@ class Scores:
     mu: dict[int, Array]
     noise: dict[int, Array]
     labelled: Array
-    grade: Grade
     notes: tuple[str, ...]
 
 
@@ -59,14 +58,11 @@ def score(problem: Problem, *, seed: int) -> Scores:
     repeats = _REPEATS if problem.n <= _REPEAT_ROWS else 1
     runs = [_one_split(problem, design, seed=seed, repeat=r) for r in range(repeats)]
     first = runs[0]
-    observed = ~np.isnan(problem.outcomes)
-    partly = bool(((observed.mean(axis=0) < 1) & observed.any(axis=0))[0])
-    grade: Grade = "C" if partly and first.propensities.grade in ("A", "B") else first.propensities.grade
+    labelled = (~np.isnan(problem.outcomes)).mean(axis=0)
     notes = list(first.notes)
-    if partly:
-        notes.append(
-            f"{observed[:, 0].mean():.0%} of rows are labelled; labels are taken as missing at random"
-        )
+    for quantity, share in zip(QUANTITIES, labelled, strict=True):
+        if 0 < share < 1:
+            notes.append(f"{share:.0%} of rows have {quantity}; the others are taken as missing at random")
     if design.dropped:
         notes.append(f"features with a level per row are ids and are left out: {', '.join(design.dropped)}")
     return Scores(
@@ -75,8 +71,7 @@ def score(problem: Problem, *, seed: int) -> Scores:
         psi={k: np.mean([r.psi[k] for r in runs], axis=0) for k in first.psi},
         mu={k: np.mean([r.mu[k] for r in runs], axis=0) for k in first.psi},
         noise={k: np.mean([r.noise[k] for r in runs], axis=0) for k in first.psi},
-        labelled=observed.mean(axis=0),
-        grade=grade,
+        labelled=labelled,
         notes=tuple(notes),
     )
 
@@ -106,7 +101,6 @@ def _one_split(problem: Problem, design: Design, *, seed: int, repeat: int) -> S
         mu=mu,
         noise=noise,
         labelled=observed.mean(axis=0),
-        grade=propensities.grade,
         notes=propensities.notes,
     )
 

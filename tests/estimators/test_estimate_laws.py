@@ -111,7 +111,7 @@ def test_labels_missing_at_random_given_context_do_not_bias() -> None:
     quality = one(estimated(frame), estimand="ATE")
     assert covers(quality, world.ate)
     assert quality.grade == "C"  # missing at random is an assumption, whatever the propensities
-    assert "labels are taken as missing at random" in str(quality.reason)
+    assert "of rows have quality; the others are taken as missing at random" in str(quality.reason)
 
 
 def test_the_probability_of_a_label_repairs_a_poor_outcome_model() -> None:
@@ -141,3 +141,17 @@ def test_the_seed_moves_an_estimate_only_by_the_noise_of_splitting() -> None:
     assert one(a).value != one(b).value
     half = (ends(one(a))[1] - ends(one(a))[0]) / 2
     assert abs(float(one(a).value or 0) - float(one(b).value or 0)) < half / 2
+
+
+def test_a_partly_missing_cost_lowers_the_grade_of_cost_and_net_and_says_so() -> None:
+    """Kills: a grade A for dollars whose costs were half unlogged, or a grade that sinks for all."""
+    world = router_world(5, n=1500, logged=True)
+    rng = np.random.default_rng(5)
+    cost = np.where(world.frame["action"].to_numpy() == "large", 0.05, 0.01) + rng.random(1500) / 100
+    seen = rng.random(1500) < 0.6
+    frame = world.frame.with_columns(cost_usd=pl.Series(np.where(seen, cost, np.nan)).fill_nan(None))
+    est = estimated(frame, PRICED)
+    assert one(est, "quality").grade == "A"
+    assert one(est, "cost").grade == "C"
+    assert one(est, "net").grade == "C"
+    assert "of rows have cost; the others are taken as missing at random" in str(one(est, "cost").reason)
