@@ -75,6 +75,9 @@ def read_meta(folder: Path) -> Meta:
     Raises: SchemaError when no estimates are there, or another version wrote them.
     """
     data = _read_json(folder / META, verb="estimate")
+    if absent := [field.name for field in fields(Meta) if field.name not in data]:
+        cure = "Run 'shadowprice estimate RUN' again."
+        raise SchemaError(f"no {', '.join(absent)}", where=str(folder / META), cure=cure)
     return Meta(
         run_id=data["run_id"],
         store=data["store"],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -182,3 +184,35 @@ def test_looking_at_the_prices_again_keeps_the_report(audited: Path, tmp_path: P
         assert knock(capfd, verb, out).code == 0
     assert contents(out) == contents(audited)
     assert (out / "run.json").read_bytes() == (audited / "run.json").read_bytes()
+
+
+def test_a_description_that_lacks_a_field_is_named_with_the_verb_to_run(
+    audited: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    """Kills: an internal error for a run folder that another hand has edited."""
+    out = copy_of(audited, tmp_path)
+    meta = json.loads((out / rundir.META).read_text())
+    del meta["notes"]
+    (out / rundir.META).write_text(json.dumps(meta))
+    said = knock(capfd, "report", out)
+    assert said.code == 2
+    assert "no notes" in said.err
+    assert "shadowprice estimate RUN" in said.err
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_one_writes(
+    world: SimulatedRun, tmp_path: Path, capfd: Capture
+) -> None:
+    """Kills: two runs that mix their files."""
+    code = (
+        "import sys, pathlib; from shadowprice.schemas.files import exclusive\n"
+        "with exclusive(pathlib.Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        said = knock(capfd, "audit", world.logs, "--out", tmp_path / "run")
+        other.kill()
+    assert said.code == 2
+    assert "another run is writing here" in said.err
