@@ -8,8 +8,12 @@ from typing import Any, NoReturn
 
 import pytest
 from door import audit_command
+from hypothesis import settings
 from shadowprice.cli import run
 from shadowprice.ingest.simulator import SimulatedRun, simulate
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
