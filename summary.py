@@ -14,6 +14,7 @@ from .errors import SchemaError
 from .reports import numbers
 from .reports.escape import short, visible
 from .reports.headline import headline
+from .reports.ingested import refused_lines
 from .reports.inspection import Inspection
 from .reports.privacy import without_small_cells
 from .reports.tables import Table, checks_table, findings_table, prices_table
@@ -168,7 +169,7 @@ def of_settings(settings: Iterable[Setting]) -> Answer:
 def store_warnings(manifest: dict[str, Any]) -> tuple[str, ...]:
     """What of the logs is not in the store, or in it without a price or an outcome."""
     counts, links, unpriced = manifest["counts"], manifest["links"], manifest["unpriced"]
-    warnings = [f"{item['name']} was not read: {item['error']}" for item in manifest["refused"]]
+    warnings = refused_lines(manifest["refused"])
     if counts["quarantined"]:
         warnings.append(f"{counts['quarantined']} rows are in store/quarantine.jsonl, each with its reason")
     if links["unlinked"]:

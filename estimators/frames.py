@@ -213,7 +213,9 @@ def _money(frame: pl.DataFrame) -> list[pl.Expr]:
 
 
 def window(frame: pl.DataFrame) -> tuple[str | None, str | None]:
-    """First and last timestamp as ISO text."""
+    """First and last timestamp as ISO text; a clock that only counts from the trace's start has none."""
+    if "x_clock" in frame.columns:
+        frame = frame.filter(pl.col("x_clock").cast(pl.String).ne_missing("relative"))
     if "ts" not in frame.columns or frame["ts"].null_count() == frame.height:
         return None, None
     ends = frame.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0)

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from . import numbers as fmt
 from .tables import Table, table
+
+_NAMED: Final = 3
+"""Refused files that are named where many have the same reason; the page and --json name all."""
+
+
+def refused_lines(refused: Iterable[Mapping[str, str]]) -> list[str]:
+    """One line per reason: the first files that it refused, how many more, and why."""
+    names: dict[str, list[str]] = {}
+    for item in refused:
+        names.setdefault(item["error"], []).append(item["name"])
+    return [f"{_some(files)} not read: {error}" for error, files in names.items()]
+
+
+def _some(files: list[str]) -> str:
+    more = len(files) - _NAMED
+    return ", ".join(files[:_NAMED]) + (f" and {fmt.count(more)} more" if more > 0 else "")
 
 
 def ingest_tables(manifest: Mapping[str, Any]) -> tuple[Table, ...]:

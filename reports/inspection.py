@@ -14,6 +14,7 @@ from ..schemas.records import Grade
 from ..schemas.store import Store
 from . import numbers as fmt
 from .escape import short
+from .ingested import refused_lines
 
 _NEEDED: Final = (
     "propensity",
@@ -76,7 +77,7 @@ class Inspection:
     with_quality: int
     unpriced: dict[str, int]
     quarantined: int
-    refused: tuple[str, ...]
+    refused: tuple[dict[str, str], ...]
     points: tuple[Point, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def inspect(store: Store, config: Config | None = None) -> Inspection:
         with_quality=frame.height - frame["quality"].null_count(),
         unpriced=dict(manifest.get("unpriced", {})),
         quarantined=int(manifest.get("counts", {}).get("quarantined") or 0),
-        refused=tuple(f"{r.get('name')}: {r.get('error')}" for r in manifest.get("refused", [])),
+        refused=tuple(manifest.get("refused", [])),
         points=_judged_points(frame, config),
     )
 
@@ -177,7 +178,7 @@ def _overview(i: Inspection) -> list[str]:
         f"{fmt.count(i.unpriced.get('decisions', 0))} decisions",
     ]
     lines += [f"Quarantine {fmt.count(i.quarantined)} bad rows"] if i.quarantined else []
-    return lines + [f"Refused    {short(text, longest=300)}" for text in i.refused]
+    return lines + [f"Refused    {short(text, longest=400)}" for text in refused_lines(i.refused)]
 
 
 def _joined(i: Inspection) -> str:

@@ -135,7 +135,7 @@ def test_a_bad_file_does_not_stop_the_good_ones(world: SimulatedRun, tmp_path: P
     bad.write_bytes(b"\x89PNG\r\n" + bytes(200))
     said = knock(capfd, "ingest", world.logs / "litellm.jsonl", bad, "--out", tmp_path / "run")
     assert said.code == 0
-    assert "bad.jsonl was not read" in said.err
+    assert "bad.jsonl not read: " in said.err
 
 
 WATCHED = """

@@ -62,6 +62,8 @@ def test_the_window_is_the_first_and_last_timestamp_or_unknown() -> None:
     frame = router_world(n=60).frame
     stamped = frame.with_columns(ts=pl.Series([start + timedelta(minutes=m) for m in range(60)]))
     assert window(stamped.reverse()) == ("2026-11-01T00:00:00+00:00", "2026-11-01T00:59:00+00:00")
+    relative = stamped.with_columns(x_clock=pl.lit("relative"))
+    assert window(relative) == (None, None)
     assert window(frame) == (None, None)
     assert window(frame.with_columns(ts=pl.lit(None, dtype=pl.Datetime("us", "UTC")))) == (None, None)
 

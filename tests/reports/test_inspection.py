@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from shadowprice.reports.ingested import refused_lines
 from shadowprice.reports.inspection import Inspection, inspect
 from shadowprice.schemas.store import Store, write_manifest
 from shadowprice.schemas.tables import arrow_schema
@@ -133,3 +134,12 @@ def test_hostile_names_reach_a_terminal_inert(tmp_path: Path) -> None:
     text = str(inspect(store(tmp_path, router(propensity=True), refused=refused)))
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+def test_files_refused_for_one_reason_share_a_line() -> None:
+    """Kills: a screen of forty lines that say the same, or a reason that goes missing."""
+    many = [{"name": f"{n}.bin", "error": "binary data"} for n in "abcde"]
+    assert refused_lines([*many, {"name": "z.csv", "error": "empty"}]) == [
+        "a.bin, b.bin, c.bin and 2 more not read: binary data",
+        "z.csv not read: empty",
+    ]
