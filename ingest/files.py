@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +38,12 @@ class Inputs:
 def find_inputs(paths: Iterable[Path], *, skip: Iterable[Path] = ()) -> Inputs:
     """The files that `paths` mean: files by themselves, folders with everything below, without `skip`.
 
-    A name is the path below the given folder, or the file's own name.
+    A name is the path below the given folder, or the file's own name; files that would share one are
+    named by their path below the folder that holds everything given.
     Raises: IngestError when a path does not exist or nothing at all is found.
     """
     skipped = {path.resolve() for path in skip}
-    files: dict[Path, str] = {}
+    files: dict[Path, tuple[str, Path]] = {}
     refused: list[Refused] = []
     given = [Path(path) for path in paths]
     for path in given:
@@ -53,7 +55,7 @@ def find_inputs(paths: Iterable[Path], *, skip: Iterable[Path] = ()) -> Inputs:
             name, file = item
             real = file.resolve()
             if real not in files and not any(real == s or s in real.parents for s in skipped):
-                files[real] = name
+                files[real] = name, file
     if not files and not refused:
         raise IngestError(
             "no files",
@@ -61,8 +63,19 @@ def find_inputs(paths: Iterable[Path], *, skip: Iterable[Path] = ()) -> Inputs:
             expected="at least one log file",
             cure="Check the path.",
         )
-    ordered = sorted((name, path) for path, name in files.items())
-    return Inputs(tuple(ordered), tuple(sorted(refused, key=lambda item: (item.name, item.error))))
+    return Inputs(_distinct(files, given), tuple(sorted(refused, key=lambda item: (item.name, item.error))))
+
+
+def _distinct(files: dict[Path, tuple[str, Path]], given: list[Path]) -> tuple[tuple[str, Path], ...]:
+    """The files in the order of their names, no name twice: a row's provenance must lead to one file."""
+    count = Counter(name for name, _ in files.values())
+    places = [(path if path.is_dir() else path.parent).absolute() for path in given]
+    named: list[tuple[str, Path]] = []
+    for real, (name, path) in files.items():
+        if count[name] > 1:
+            name = _relative(path.absolute(), Path(os.path.commonpath(places)))
+        named.append((name, real))
+    return tuple(sorted(named))
 
 
 def digest(path: Path) -> str:

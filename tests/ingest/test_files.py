@@ -86,3 +86,15 @@ def test_a_name_that_is_not_utf8_is_stored_escaped(tmp_path: Path) -> None:
     """Kills a name that no table can hold."""
     (tmp_path / os.fsdecode(b"a\xff.jsonl")).write_text("{}", encoding="utf-8")
     assert [name for name, _ in find_inputs([tmp_path]).files] == ["a\\udcff.jsonl"]
+
+
+def test_files_of_one_name_in_two_folders_keep_apart(tmp_path: Path) -> None:
+    """Kills: a row whose provenance fits two files."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "log.jsonl").write_text("{}\n")
+    (tmp_path / "b" / "more.jsonl").write_text("{}\n")
+    found = find_inputs([tmp_path / "a", tmp_path / "b"])
+    assert [name for name, _ in found.files] == ["a/log.jsonl", "b/log.jsonl", "more.jsonl"]
+    single = find_inputs([tmp_path / "a" / "log.jsonl", tmp_path / "b" / "log.jsonl"])
+    assert [name for name, _ in single.files] == ["a/log.jsonl", "b/log.jsonl"]
