@@ -2,6 +2,7 @@
 #
 #   make audit   install, read the example logs, print the headline and where the report is
 #   make test    install for development, then lint, format check, types and the whole test suite
+#   make test-lowest   the test suite on the oldest libraries that pyproject.toml admits
 #   make bench   time, peak memory and accuracy on larger inputs
 #   make clean   remove everything that these made
 
@@ -10,9 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := $(shell find . -path ./$(VENV) -prune -o -path ./build -prune -o -name '*.py' -print)
+SOURCES := $(shell find . -path './$(VENV)*' -prune -o -path ./build -prune -o -name '*.py' -print)
 
-.PHONY: audit test bench clean
+.PHONY: audit test test-lowest bench clean
 .DELETE_ON_ERROR:
 
 audit: $(VENV)/.installed
@@ -25,6 +26,12 @@ test: $(VENV)/.installed-for-development
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -n $(JOBS)
 
+test-lowest:
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip --disable-pip-version-check --quiet install uv
+	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	$(VENV)-lowest/bin/pytest -n $(JOBS)
+
 bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_help.py
 	$(BIN)/python benchmarks/bench_audit.py
@@ -32,7 +39,7 @@ bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_open_bandit.py
 
 clean:
-	rm -rf $(VENV) build dist out-audit shadowprice.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest build dist out-audit shadowprice.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
