@@ -5,6 +5,7 @@ Ends with 1 when it misses the goal: 60 s and 2 GiB on two cores.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -23,9 +24,9 @@ REQUESTS = 21_500
 SEED = 1
 
 
-def audit(folder: Path) -> tuple[int, float, float]:
+def audit(folder: Path, requests: int) -> tuple[int, float, float]:
     """Exit code, wall seconds and peak MiB of `shadowprice audit` in a process of its own."""
-    world = simulate(folder / "world", seed=SEED, requests=REQUESTS)
+    world = simulate(folder / "world", seed=SEED, requests=requests)
     command = [sys.executable, "-m", "shadowprice", "audit", str(world.logs), "--config", str(world.config)]
     for mapping in sorted(world.logs.glob("*.mapping.toml")):
         command += ["--mapping", str(mapping)]
@@ -39,9 +40,12 @@ def audit(folder: Path) -> tuple[int, float, float]:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="the goal is set for the default")
+    requests = parser.parse_args().requests
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        code, seconds, mib = audit(folder)
+        code, seconds, mib = audit(folder, requests)
         if code not in (0, 3):
             print(f"the audit ended with {code}", file=sys.stderr)
             return 1
