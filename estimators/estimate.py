@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ..errors import SchemaError
 from ..schemas.config import Config
 from ..schemas.records import Estimates
 from ..schemas.store import Store
@@ -62,16 +64,18 @@ def estimate(
     """Estimates of what each action gains over its baseline, in quality, cost, latency, risk and net.
 
     decisions_or_store: a store, or any frame in the decisions layout (required: decision_id, layer,
-    decision_point, action; context features are named x_*). baseline: the action to compare with; by
-    default skip, recompute or drop where they exist, else the cheapest action, else the commonest.
+    decision_point, action; context features are named x_*). baseline: the action to compare with wherever
+    it was taken; by default, and at decision points that do not know it, skip, recompute or drop where
+    they exist, else the cheapest action, else the commonest.
 
-    Raises: SchemaError for a frame that is not in the layout. Data that cannot support a claim give
-    estimates without a value and with a reason, never an error.
+    Raises: SchemaError for a frame that is not in the layout, or a baseline that no decision took. Data
+    that cannot support a claim give estimates without a value and with a reason, never an error.
     Source: METHODS A1 (scores), A4 (gates and intervals), A2 (ledger).
     """
     config = config or Config()
     frame = _as_frame(decisions_or_store)
     check_frame(frame)
+    _check_baseline(frame, baseline)
     parts = _Parts()
     notes: list[str] = []
     with threadpool_limits(limits=1):  # small problems: threads inside one wait longer than they work
@@ -101,6 +105,15 @@ def estimate(
     )
 
 
+def _check_baseline(frame: pl.DataFrame, baseline: str | None) -> None:
+    known = frame["action"].unique().sort().to_list()
+    if baseline is None or baseline in known:
+        return
+    close = difflib.get_close_matches(baseline, known, n=1)
+    cure = f"Did you mean {close[0]!r}?" if close else None
+    raise SchemaError(f"no decision took the baseline {baseline!r}", where="decisions.action", cure=cure)
+
+
 def _as_frame(source: pl.DataFrame | pl.LazyFrame | Store) -> pl.DataFrame:
     if isinstance(source, Store):
         return source.decisions().collect()
@@ -127,10 +140,14 @@ def _one_point(problem: Problem, baseline: str | None, config: Config, seed: int
         else:
             contrast = pair(scores, action, base, value)
         _one_contrast(contrast, config, seed, parts)
-    for name in sorted(set(problem.arms) - set(names)):
-        taken = int((problem.arm == problem.arm_index(name)).sum())
-        reason = f"{taken} decisions took {name}; {MIN_ARM} are needed"
-        _refuse(problem, name, _baseline(problem, names, baseline), value, reason, parts)
+    base = _baseline(problem, names, baseline)
+    for name in problem.arms:
+        scarce = next((arm for arm in (base, name) if arm not in names), None)
+        if name != base and scarce is not None:
+            taken = int((problem.arm == problem.arm_index(scarce)).sum())
+            _refuse(
+                problem, name, base, value, f"{taken} decisions took {scarce}; {MIN_ARM} are needed", parts
+            )
 
 
 def _one_contrast(contrast: Pair, config: Config, seed: int, parts: _Parts) -> None:
@@ -184,7 +201,7 @@ def _valuation(problem: Problem, config: Config) -> Valuation:
 
 
 def _baseline(problem: Problem, names: list[str], asked: str | None) -> str:
-    if asked in names:
+    if asked in problem.arms:
         return str(asked)
     for name in _NATURAL_BASELINES:
         if name in names:
@@ -202,6 +219,8 @@ def _by_cost(problem: Problem, names: list[str]) -> list[str]:
 
 def _contrasts(problem: Problem, names: list[str], asked: str | None) -> list[tuple[str, str]]:
     base = _baseline(problem, names, asked)
+    if base not in names:
+        return []
     out = [(name, base) for name in names if name != base]
     if asked is None and base not in _NATURAL_BASELINES and len(names) <= _NEIGHBOURS:
         order = _by_cost(problem, names)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from asking import covers, estimated
+from shadowprice.errors import SchemaError
 
 NAMES = ("basic", "fast", "deep")
 COST = (0.01, 0.02, 0.05)
@@ -91,3 +92,25 @@ def test_an_action_that_was_not_available_is_left_out_of_its_contrasts_only() ->
     rows = {e.action: e for e in estimated(frame, baseline="basic").where(quantity="cost", segment="all")}
     assert (rows["fast"].n, rows["deep"].n) == (1500, 1100)
     assert "26.7% of decisions left out" in str(rows["deep"].reason)
+
+
+def test_a_mistyped_baseline_is_an_error_with_the_nearest_action() -> None:
+    """Kills: an argument that vanishes, so that the numbers answer another question."""
+    frame, _ = log(n=300)
+    with pytest.raises(SchemaError, match=r"no decision took the baseline 'bsic'. Did you mean 'basic'\?"):
+        estimated(frame, baseline="bsic")
+
+
+def test_a_baseline_that_was_hardly_taken_is_refused_and_not_replaced() -> None:
+    """Kills: contrasts against the cheapest action where the caller named another one."""
+    frame, _ = log(n=600)
+    rare = frame.filter(
+        (pl.col("action") != "deep")
+        | pl.col("decision_id").is_in(frame.filter(action="deep")["decision_id"].head(7).to_list())
+    )
+    est = estimated(rare, baseline="deep")
+    quality = est.contrasts.filter(quantity="quality")
+    assert set(quality["action"]) == {"basic", "fast"}
+    assert set(quality["baseline"]) == {"deep"}
+    assert set(quality["reason"]) == {"7 decisions took deep; 30 are needed"}
+    assert est.joint.is_empty()
