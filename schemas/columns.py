@@ -117,6 +117,7 @@ DECISIONS: Final[tuple[Column, ...]] = (
     _real("quality", "[0, 1]", "quality of the outcome, incident losses excluded"),
     _text("quality_source", "who judged the quality", choices=QUALITY_SOURCES),
     _flag("quality_observed", "the row was labelled"),
+    _real("label_prob", "probability", "probability that the row was labelled, fixed before it was"),
     _real("judge_score", "[0, 1]", "cheap judge's score, when a better label exists for some rows"),
     _real("value_usd", "USD", "realised business value"),
     # risk
