@@ -40,20 +40,24 @@ def _trees(design: Design, n: int) -> dict[str, Any]:
     }
 
 
-def ridge(X: Array, Y: Array, X_new: Array) -> Array:
+def ridge(X: Array, Y: Array, X_new: Array, weight: Array | None = None) -> Array:
     """Predictions (m, q) at X_new of ridge regressions of each column of Y on X with an intercept.
 
-    The penalty of each column minimises generalised cross-validation (Golub, Heath & Wahba 1979).
+    weight: (n,) relative weights of the rows, equal if None. The penalty of each column minimises
+    generalised cross-validation (Golub, Heath & Wahba 1979).
     """
-    mean = Y.mean(axis=0)
-    if X.shape[1] == 0 or X.shape[0] < 2:
-        return np.broadcast_to(mean, (X_new.shape[0], Y.shape[1])).copy()
-    centre = X.mean(axis=0)
-    values, vectors = np.linalg.eigh((X - centre).T @ (X - centre))
-    values = np.maximum(values, 0.0)
-    projected = vectors.T @ ((X - centre).T @ (Y - mean))
-    total = ((Y - mean) ** 2).sum(axis=0)
     n = X.shape[0]
+    w = np.ones(n) if weight is None else weight / weight.mean()
+    mean = np.average(Y, axis=0, weights=w)
+    if X.shape[1] == 0 or n < 2:
+        return np.broadcast_to(mean, (X_new.shape[0], Y.shape[1])).copy()
+    centre = np.average(X, axis=0, weights=w)
+    root = np.sqrt(w)[:, None]
+    inner, rest = root * (X - centre), root * (Y - mean)
+    values, vectors = np.linalg.eigh(inner.T @ inner)
+    values = np.maximum(values, 0.0)
+    projected = vectors.T @ (inner.T @ rest)
+    total = (rest**2).sum(axis=0)
     best, chosen = np.full(Y.shape[1], np.inf), np.zeros_like(projected)
     for penalty in _PENALTIES:
         shrunk = projected / (values + penalty)[:, None]
@@ -66,11 +70,13 @@ def ridge(X: Array, Y: Array, X_new: Array) -> Array:
     return mean + (X_new - centre) @ (vectors @ chosen)
 
 
-def boosted_mean(design: Design, y: Array, train: Mask, test: Mask) -> Array:
+def boosted_mean(design: Design, y: Array, train: Mask, test: Mask, weight: Array) -> Array:
     """Predictions at the test rows of boosted trees fitted on the train rows."""
     model: Any = HistGradientBoostingRegressor(**_trees(design, int(train.sum())))
     raw = _known_in(design.raw, train)
-    return np.asarray(model.fit(raw[train], y[train]).predict(raw[test]), dtype=float)
+    own = weight[train]
+    model.fit(raw[train], y[train], sample_weight=own if np.ptp(own) > 0 else None)
+    return np.asarray(model.predict(raw[test]), dtype=float)
 
 
 def _known_in(raw: Array, train: Mask) -> Array:
@@ -82,33 +88,37 @@ def _known_in(raw: Array, train: Mask) -> Array:
     return np.where(empty, 0.0, raw) if empty.any() else raw
 
 
-def cross_fit_means(design: Design, Y: Array, rows: Mask, folds: Ints) -> Array:
+def cross_fit_means(design: Design, Y: Array, rows: Mask, folds: Ints, weight: Array | None = None) -> Array:
     """Out-of-fold predictions (n, q) of each column of Y for all n rows, trained on `rows` only.
 
-    The first fold decides, column by column, between ridge and boosting by its held-out squared error.
+    weight: (n,) what each row stands for, 1 if None. The first fold decides, column by column, between
+    ridge and boosting by its held-out squared error.
     """
+    weight = np.ones(len(Y)) if weight is None else weight
     predictions = np.empty_like(Y)
     boosted: list[int] = []
     for turn, fold in enumerate(np.unique(folds)):
         train, test = rows & (folds != fold), folds == fold
         if not train.any():
             train = rows
-        predictions[test] = ridge(design.linear[train], Y[train], design.linear[test])
+        predictions[test] = ridge(design.linear[train], Y[train], design.linear[test], weight[train])
         if turn == 0:
-            boosted = _columns_to_boost(design, Y, train, test & rows, predictions)
+            boosted = _columns_to_boost(design, Y, train, test & rows, predictions, weight)
         for column in boosted:
-            predictions[test, column] = boosted_mean(design, Y[:, column], train, test)
+            predictions[test, column] = boosted_mean(design, Y[:, column], train, test, weight)
     return predictions
 
 
-def _columns_to_boost(design: Design, Y: Array, train: Mask, held_out: Mask, ridge_fit: Array) -> list[int]:
+def _columns_to_boost(
+    design: Design, Y: Array, train: Mask, held_out: Mask, ridge_fit: Array, weight: Array
+) -> list[int]:
     if train.sum() < _BOOST_ROWS or held_out.sum() < 2 or design.raw.shape[1] == 0:
         return []
     chosen: list[int] = []
     for column in range(Y.shape[1]):
-        trees = boosted_mean(design, Y[:, column], train, held_out)
-        loss = ((Y[held_out, column] - trees) ** 2).mean()
-        rival = ((Y[held_out, column] - ridge_fit[held_out, column]) ** 2).mean()
+        trees = boosted_mean(design, Y[:, column], train, held_out, weight)
+        loss = (weight[held_out] * (Y[held_out, column] - trees) ** 2).sum()
+        rival = (weight[held_out] * (Y[held_out, column] - ridge_fit[held_out, column]) ** 2).sum()
         if loss < _BOOST_GAIN * rival:
             chosen.append(column)
     return chosen

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..schemas.records import QUANTITIES
 from .design import Design, make_design
 from .folds import cluster_folds
-from .learners import cross_fit_means, cross_fit_probabilities
+from .labels import QUALITY, Labels, find_labels, judged_mean, label_notes
+from .learners import cross_fit_means
 from .problem import RISK, Problem
 from .propensity import Propensities, find_propensities
 
@@ -24,8 +25,6 @@ MIN_ARM: Final = 30
 _REPEATS: Final = 3
 _REPEAT_ROWS: Final = 20_000
 """Above this many rows one split is enough: the noise of splitting falls with n."""
-_LABEL_FLOOR: Final = 0.01
-"""Estimated probability of being labelled is kept above this; such rows are counted in the notes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,8 @@ class Scores:
 
     psi[k]: (n, 4) score of arm k, whose mean is the arm's mean outcome. mu[k]: (n, 4) fitted mean.
     noise[k]: (n, 4) model variance of one score given the context, label probability included.
-    labelled: share of rows with each quantity observed.
+    labelled: share of rows with each quantity observed. labels_logged: whether the log holds the probability
+    with which quality was labelled.
     """
 
     problem: Problem
@@ -43,6 +43,7 @@ class Scores:
     mu: dict[int, Array]
     noise: dict[int, Array]
     labelled: Array
+    labels_logged: bool
     notes: tuple[str, ...]
 
 
@@ -50,9 +51,11 @@ def score(problem: Problem, *, seed: int) -> Scores:
     """The scores of `problem`.
 
     psi_ia = mu_a(x_i) + 1{A_i = a} R_i / (e_a(x_i) pi_R(x_i, a)) (Y_i - mu_a(x_i)), where R_i says that the
-    outcome was observed. Averaging over repeats keeps the four quantities jointly distributed.
+    outcome was observed; with a judge, see `_arm_scores`. Averaging over repeats keeps the four quantities
+    jointly distributed.
 
-    Source: Robins, Rotnitzky & Zhao 1994; Chernozhukov et al. 2018 (cross-fitting).
+    Source: Robins, Rotnitzky & Zhao 1994; Chernozhukov et al. 2018 (cross-fitting); Kallus & Mao 2020
+    (surrogates).
     """
     design = make_design(problem.frame, problem.features)
     repeats = _REPEATS if problem.n <= _REPEAT_ROWS else 1
@@ -62,7 +65,9 @@ def score(problem: Problem, *, seed: int) -> Scores:
     notes = list(first.notes)
     for quantity, share in zip(QUANTITIES, labelled, strict=True):
         if 0 < share < 1:
-            notes.append(f"{share:.0%} of rows have {quantity}; the others are taken as missing at random")
+            known = quantity == "quality" and first.labels_logged
+            how = "drawn with logged probabilities" if known else "the others are taken as missing at random"
+            notes.append(f"{share:.0%} of rows have {quantity}; {how}")
     if design.dropped:
         notes.append(f"features with a level per row are ids and are left out: {', '.join(design.dropped)}")
     return Scores(
@@ -72,6 +77,7 @@ def score(problem: Problem, *, seed: int) -> Scores:
         mu={k: np.mean([r.mu[k] for r in runs], axis=0) for k in first.psi},
         noise={k: np.mean([r.noise[k] for r in runs], axis=0) for k in first.psi},
         labelled=labelled,
+        labels_logged=first.labels_logged,
         notes=tuple(notes),
     )
 
@@ -79,8 +85,7 @@ def score(problem: Problem, *, seed: int) -> Scores:
 def _one_split(problem: Problem, design: Design, *, seed: int, repeat: int) -> Scores:
     folds = cluster_folds(problem.cluster_ids, seed=seed, repeat=repeat)[problem.cluster]
     propensities = find_propensities(problem, design, folds)
-    observed = ~np.isnan(problem.outcomes)
-    label_prob = _label_probability(problem, design, folds, observed)
+    labels = find_labels(problem, design, folds)
     psi: dict[int, Array] = {}
     mu: dict[int, Array] = {}
     noise: dict[int, Array] = {}
@@ -88,69 +93,69 @@ def _one_split(problem: Problem, design: Design, *, seed: int, repeat: int) -> S
         taken = problem.arm == k
         if taken.sum() < MIN_ARM:
             continue
-        mu[k] = _fitted_means(problem, design, folds, taken, observed)
-        share = np.where(taken, propensities.chosen, propensities.matrix[:, k])[:, None] * label_prob[k]
-        residual = np.where(taken[:, None] & observed, problem.outcomes - mu[k], 0.0)
-        weight = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
-        psi[k] = mu[k] + residual * weight
-        noise[k] = _variance(mu[k], residual, taken[:, None] & observed, _rates(problem)) * weight
+        judged = judged_mean(problem, design, folds, taken, labels)
+        mu[k] = _fitted_means(problem, design, folds, taken, labels.observed, judged)
+        share = np.where(taken, propensities.chosen, propensities.matrix[:, k])
+        psi[k], noise[k] = _arm_scores(problem, taken, share, mu[k], judged, labels, labels.probability[k])
     return Scores(
         problem=problem,
         propensities=propensities,
         psi=psi,
         mu=mu,
         noise=noise,
-        labelled=observed.mean(axis=0),
-        notes=propensities.notes,
+        labelled=labels.observed.mean(axis=0),
+        labels_logged=labels.logged,
+        notes=(*propensities.notes, *label_notes(problem, labels)),
     )
 
 
-def _fitted_means(problem: Problem, design: Design, folds: Ints, taken: Mask, observed: Mask) -> Array:
+def _arm_scores(
+    problem: Problem,
+    taken: Mask,
+    share: Array,
+    mu: Array,
+    judged: Array | None,
+    labels: Labels,
+    label_prob: Array,
+) -> tuple[Array, Array]:
+    """Scores psi (n, 4) of one arm and their model variance given the context.
+
+    Where a judge scores every row, its calibrated score m(x, a, S) stands between the mean and the label:
+    psi = mu + 1{A = a} / e_a [m - mu + R / pi_R (Y - m)]; elsewhere m = mu.
+    """
+    seen = taken[:, None] & labels.observed
+    middle = mu if judged is None else np.column_stack([judged, mu[:, 1:]])
+    chosen = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)[:, None]
+    residual = np.where(seen, problem.outcomes - middle, 0.0)
+    step = np.where(taken[:, None], middle - mu, 0.0)
+    psi = mu + chosen * (step + residual / label_prob)
+    # Around the judge's score the outcome is no coin with that probability: its mean square is the variance.
+    rates = [j for j in _rates(problem) if judged is None or j != QUALITY]
+    noise = _variance(middle, residual, seen, rates) * chosen / label_prob
+    if judged is not None:
+        noise[:, QUALITY] += chosen[:, 0] * float((step[taken, QUALITY] ** 2).mean())
+    return psi, noise
+
+
+def _fitted_means(
+    problem: Problem, design: Design, folds: Ints, taken: Mask, observed: Mask, judged: Array | None
+) -> Array:
     """Cross-fitted means (n, 4) of one arm; NaN for a quantity that this arm never shows."""
     out = np.full(problem.outcomes.shape, np.nan)
     complete = observed[taken].all(axis=0)
     if complete.any():
         filled = np.where(np.isnan(problem.outcomes[:, complete]), 0.0, problem.outcomes[:, complete])
-        out[:, complete] = cross_fit_means(design, filled, taken, folds)
+        out[:, complete] = cross_fit_means(design, filled, taken, folds, problem.weight)
     for j in np.flatnonzero(~complete):
         rows = taken & observed[:, j]
+        target = problem.outcomes[:, j]
+        if j == QUALITY and judged is not None:  # the judge's calibrated score is known for every row
+            rows, target = taken, judged
         if rows.sum() >= MIN_ARM:
-            filled = np.where(rows, problem.outcomes[:, j], 0.0)[:, None]
-            out[:, [j]] = cross_fit_means(design, filled, rows, folds)
+            filled = np.where(rows, target, 0.0)[:, None]
+            out[:, [j]] = cross_fit_means(design, filled, rows, folds, problem.weight)
     for j in _rates(problem):
         out[:, j] = np.clip(out[:, j], 0.0, 1.0)
-    return out
-
-
-def _label_probability(problem: Problem, design: Design, folds: Ints, observed: Mask) -> dict[int, Array]:
-    """For each arm the probability (n, 4) that an outcome is observed, given context and arm."""
-    out = {k: np.ones(problem.outcomes.shape) for k in range(len(problem.arms))}
-    for j in np.flatnonzero(~observed.all(axis=0) & observed.any(axis=0)):
-        for k in out:
-            rows = problem.arm == k
-            if observed[rows, j].all():
-                continue
-            out[k][:, j] = _arm_label_probability(problem, design, folds, observed[:, j], rows)
-    return out
-
-
-def _arm_label_probability(
-    problem: Problem, design: Design, folds: Ints, observed: Mask, rows: Mask
-) -> Array:
-    fitted = cross_fit_probabilities(
-        Design(
-            linear=design.linear[rows],
-            raw=design.raw[rows],
-            categorical=design.categorical,
-            dropped=(),
-        ),
-        observed[rows].astype(np.int64),
-        2,
-        folds[rows],
-        problem.weight[rows],
-    )[:, 1]
-    out = np.full(problem.n, float(observed[rows].mean()))
-    out[rows] = np.maximum(fitted, _LABEL_FLOOR)
     return out
 
 

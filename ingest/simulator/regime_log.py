@@ -150,7 +150,7 @@ def frame(regime: Regime, rng: np.random.Generator, made: Decisions) -> tuple[pl
         columns["policy_version"] = np.char.add("batch-", (np.arange(n) * _BATCHES // n).astype(str))
     out = pl.DataFrame(columns)
     if regime.judge_bias is not None:
-        raw = 0.25 + 0.5 * quality + regime.judge_bias * (taken == k - 1) + _JUDGE_NOISE * judge_noise
+        raw = 0.1 + 0.8 * quality + regime.judge_bias * (taken == k - 1) + _JUDGE_NOISE * judge_noise
         out = out.with_columns(judge_score=pl.Series(np.clip(raw, 0, 1)))
     if regime.label_share < 1:
         odds = regime.label_share * np.ones(n)
