@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,4 @@ def __getattr__(name: str) -> Any:
     """The four-layer world is imported on first use: a single decision point needs none of it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import simulate as module
-
-    return getattr(module, name)
+    return getattr(import_module(f"{__name__}.simulate"), name)
