@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ..schemas.records import GRADES, Estimate, Grade
 from ..schemas.tables import arrow_schema
 from .contrasts import SegmentResult
+from .moves import Move
 from .pairs import NET, Pair, Valuation
 from .problem import Problem
 
 Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 _CONTRAST: Final = {
     "layer": pl.String,
@@ -125,13 +125,12 @@ def joint(pair: Pair, segment: str, result: SegmentResult) -> pl.DataFrame:
     return pl.DataFrame([row], schema=JOINT.schema)
 
 
-def gains(pair: Pair, segment: str, direction: str, rows: Mask, moved: Array, gain: Array) -> pl.DataFrame:
+def gains(pair: Pair, segment: str, move: Move) -> pl.DataFrame:
     """Dollars gained and decisions moved per cluster."""
-    used = np.flatnonzero(rows)
     count = len(pair.problem.cluster_ids)
-    cluster = pair.problem.cluster[used]
-    usd = np.bincount(cluster, weights=moved[used] * gain[used], minlength=count)
-    decisions = np.bincount(cluster, weights=moved[used], minlength=count)
+    cluster = pair.problem.cluster[move.rows]
+    usd = np.bincount(cluster, weights=move.usd, minlength=count)
+    decisions = np.bincount(cluster, weights=move.share, minlength=count)
     held = decisions > 0
     return pl.DataFrame(
         {
@@ -141,7 +140,7 @@ def gains(pair: Pair, segment: str, direction: str, rows: Mask, moved: Array, ga
         },
         schema={"cluster": pl.String, "usd": pl.Float64, "decisions": pl.Float64},
     ).with_columns(
-        pl.lit(direction).alias("direction"),
+        pl.lit(move.direction).alias("direction"),
         *(pl.lit(v).alias(k) for k, v in _names(pair, segment).items()),
     )
 
@@ -212,14 +211,16 @@ def _money(frame: pl.DataFrame) -> list[pl.Expr]:
     ]
 
 
-def window(frame: pl.DataFrame) -> tuple[str | None, str | None]:
+def window(frame: pl.DataFrame | pl.LazyFrame) -> tuple[str | None, str | None]:
     """First and last timestamp as ISO text; a clock that only counts from the trace's start has none."""
-    if "x_clock" in frame.columns:
-        frame = frame.filter(pl.col("x_clock").cast(pl.String).ne_missing("relative"))
-    if "ts" not in frame.columns or frame["ts"].null_count() == frame.height:
+    lazy = frame.lazy()
+    names = lazy.collect_schema().names()
+    if "ts" not in names:
         return None, None
-    ends = frame.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0)
-    return ends[0].isoformat(), ends[1].isoformat()
+    if "x_clock" in names:
+        lazy = lazy.filter(pl.col("x_clock").cast(pl.String).ne_missing("relative"))
+    ends = lazy.select(first=pl.col("ts").min(), last=pl.col("ts").max()).collect(engine="streaming").row(0)
+    return (None, None) if ends[0] is None else (ends[0].isoformat(), ends[1].isoformat())
 
 
 def unknown_pair(problem: Problem, action: str, baseline: str, value: Valuation) -> Pair:
