@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL: Final = 0.95
 """Nominal coverage of every interval unless a caller asks for another."""
@@ -27,6 +27,23 @@ def interval(value: float, se: float, df: float, *, level: float = LEVEL) -> tup
     return value - half, value + half
 
 
+def interval_of_bounds(
+    lower: float, upper: float, se_lower: float, se_upper: float, df: float, *, level: float = LEVEL
+) -> tuple[float, float]:
+    """An interval for a value somewhere between two estimated bounds.
+
+    Its critical value c solves F(c + (upper - lower) / max se) - F(-c) = level: two-sided where the bounds
+    coincide, one-sided where they are far apart. Source: Imbens & Manski 2004, Econometrica 72.
+    """
+    se, law = max(se_lower, se_upper), stats.norm() if math.isinf(df) else stats.t(max(df, _MIN_DF))
+    if se == 0.0:
+        return lower, upper
+    gap, above = (upper - lower) / se, 2.0 * float(law.isf((1.0 - level) / 2.0))
+    found = optimize.root_scalar(lambda c: law.cdf(c + gap) - law.cdf(-c) - level, bracket=(0.0, above))
+    c = float(found.root)
+    return lower - c * se_lower, upper + c * se_upper
+
+
 def upper_tail_p(value: float, se: float, df: float, *, null: float = 0.0) -> float:
     """One-sided p-value against `value` <= `null`; 1 or 0 when the standard error is 0."""
     if se == 0.0:
@@ -43,3 +60,29 @@ def detectable_effect(se: float, df: float, *, power: float = 0.8, alpha: float 
         return se * float(stats.norm.isf(alpha) + stats.norm.ppf(power))
     capped = max(df, _MIN_DF)
     return se * float(stats.t.isf(alpha, capped) + stats.t.ppf(power, capped))
+
+
+def one_sided(level: float) -> float:
+    """The level of the two-sided interval whose upper end alone is a bound that holds with `level`."""
+    return 2.0 * level - 1.0
+
+
+def exact_rate(events: float, trials: float, *, level: float = LEVEL) -> tuple[float, float]:
+    """Two-sided exact interval of a probability; counts may be effective ones. Source: Clopper & Pearson 1934."""
+    tail = (1.0 - level) / 2.0
+    lower = float(stats.beta.ppf(tail, events, trials - events + 1.0)) if events > 0.0 else 0.0
+    return lower, upper_rate(events, trials, level=1.0 - tail)
+
+
+def upper_rate(events: float, trials: float, *, level: float = LEVEL) -> float:
+    """One-sided exact upper bound of a probability; without events 1 - (1 - level)^(1 / trials), near 3 / trials."""
+    if events >= trials:
+        return 1.0
+    return float(stats.beta.ppf(level, events + 1.0, trials - events))
+
+
+def percentiles(draws: NDArray[np.float64], *, level: float = LEVEL) -> tuple[float, float]:
+    """The ends between which the middle `level` of the draws lies."""
+    tail = (1.0 - level) / 2.0
+    lower, upper = np.quantile(draws, [tail, 1.0 - tail])
+    return float(lower), float(upper)
