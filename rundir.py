@@ -25,6 +25,7 @@ META: Final = "states/meta.json"
 TRUTH: Final = "states/truth.parquet"
 TABLES: Final = {"contrasts": "estimates", "ledger": "ledger"}
 """Field of Estimates -> shared table, which is also the name of its file."""
+LEDGER: Final = f"{TABLES['ledger']}.parquet"
 STATES: Final = tuple(f.name for f in fields(Estimates) if f.type == "pl.DataFrame" and f.name not in TABLES)
 """The other frames of Estimates; each is a file in states/."""
 REPORTS: Final = {"html": "report.html", "markdown": "report.md", "json": "report.json"}
@@ -50,9 +51,16 @@ class Meta:
     config: dict[str, Any]
 
 
-def write_estimates(folder: Path, est: Estimates, *, run_id: str, store: str, config: dict[str, Any]) -> None:
-    """Write estimates.parquet, ledger.parquet and states/, the description last. store: its digest."""
+def write_estimates(
+    folder: Path, est: Estimates, *, run_id: str, store: str, config: dict[str, Any], with_ledger: bool = True
+) -> None:
+    """Write estimates.parquet, ledger.parquet and states/, the description last. store: its digest.
+
+    with_ledger: off when the estimator has already written the ledger, partition by partition.
+    """
     for field, table in TABLES.items():
+        if table == TABLES["ledger"] and not with_ledger:
+            continue
         _write_shared(folder / f"{table}.parquet", getattr(est, field), table)
     for state in STATES:
         _write_frame(folder / "states" / f"{state}.parquet", getattr(est, state))
@@ -89,10 +97,15 @@ def read_meta(folder: Path) -> Meta:
     )
 
 
-def read_estimates(folder: Path) -> Estimates:
-    """The estimates that `write_estimates` left in `folder`."""
+def read_estimates(folder: Path, *, with_ledger: bool = True) -> Estimates:
+    """The estimates that `write_estimates` left in `folder`; without the ledger, its frame is empty."""
     meta = read_meta(folder)
-    frames = {field: _read_shared(folder / f"{table}.parquet") for field, table in TABLES.items()}
+    frames = {
+        field: _read_shared(folder / f"{table}.parquet")
+        if with_ledger or field != "ledger"
+        else _empty(table)
+        for field, table in TABLES.items()
+    }
     frames |= {state: _read_frame(folder / "states" / f"{state}.parquet") for state in STATES}
     return Estimates(**frames, level=meta.level, seed=meta.seed, window=meta.window, notes=meta.notes)
 
@@ -212,6 +225,12 @@ def _write_shared(path: Path, frame: pl.DataFrame, table: str) -> None:
 def _read_shared(path: Path) -> pl.DataFrame:
     check_version(pq.read_schema(path), where=str(path))
     return _read_frame(path)
+
+
+def _empty(table: str) -> pl.DataFrame:
+    frame = pl.from_arrow(arrow_schema(table).empty_table())
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _write_frame(path: Path, frame: pl.DataFrame) -> None:

@@ -43,6 +43,8 @@ RECORDED_VERSIONS: Final = (
 )
 RUN_ID_DIGITS: Final = 12
 """Hexadecimal digits, 48 bits: two of a million runs share an id with odds of one in 500."""
+STREAM_FROM: Final = 1_000_000
+"""Decisions from which the estimates are made partition by partition, in memory that no longer grows."""
 _BESIDE: Final = ".ingest-"
 
 
@@ -166,8 +168,13 @@ def estimate_run(
         if finished is not None and finished["run_id"] != run_id and not force:
             raise _other_run(folder, finished["run_id"], "another configuration, seed or version")
         rundir.clear(folder, stage="estimate")
-        est = estimate(store, config=config, seed=seed, progress=_of_stage("estimate", progress))
-        rundir.write_estimates(folder, est, run_id=run_id, store=digest, config=config_dict(config))
+        streamed = store.manifest["counts"]["decisions"] > STREAM_FROM
+        ledger = folder / rundir.LEDGER if streamed else None
+        heard = _of_stage("estimate", progress)
+        est = estimate(store, config=config, seed=seed, ledger=ledger, progress=heard)
+        rundir.write_estimates(
+            folder, est, run_id=run_id, store=digest, config=config_dict(config), with_ledger=not streamed
+        )
         return est
 
 
@@ -178,7 +185,7 @@ def prices_run(folder: str | Path, *, progress: Progress | None = None) -> Price
     folder = Path(folder)
     meta = rundir.read_meta(folder)
     _tell(progress, "prices")
-    prices = fit_prices(rundir.read_estimates(folder), _config(meta), run_id=meta.run_id)
+    prices = fit_prices(rundir.read_estimates(folder, with_ledger=False), _config(meta), run_id=meta.run_id)
     rundir.write_prices(folder, prices)
     return prices
 
@@ -190,7 +197,8 @@ def diagnose_run(folder: str | Path, *, progress: Progress | None = None) -> tup
     folder = Path(folder)
     meta = rundir.read_meta(folder)
     _tell(progress, "diagnose")
-    findings = diagnose(rundir.read_estimates(folder), rundir.read_prices(folder), _config(meta))
+    est = rundir.read_estimates(folder, with_ledger=False)
+    findings = diagnose(est, rundir.read_prices(folder), _config(meta))
     rundir.write_findings(folder, findings, run_id=meta.run_id)
     return findings
 

@@ -202,7 +202,7 @@ def _summary(run: _Run, source: pl.LazyFrame, config: Config, seed: int) -> Esti
         contrasts=frames.estimates((*(e for r in read for e in r.estimates), *refused)),
         ledger=frames.empty("ledger"),
         joint=frames.stack([r.joint for r in read if r.joint is not None], frames.JOINT),
-        gains=_supported(run),
+        gains=_supported(run, {key for key, r in zip(sorted(run.states), read, strict=True) if r.net_known}),
         coverage=coverage,
         overlap=_added_overlap(run.overlap),
         level=LEVEL,
@@ -223,14 +223,14 @@ def _refused(plan: _Plan, coverage: pl.DataFrame) -> Iterator[Estimate]:
             yield from stream_read.refusals(question, action, base, n, f"{plan.blocked}. {question.advice}")
 
 
-def _supported(run: _Run) -> pl.DataFrame:
-    """The dollars of every move whose far arm has the effective size that any claim needs."""
+def _supported(run: _Run, identified: set[Key]) -> pl.DataFrame:
+    """The dollars of every move whose net value is identified and whose other arm is large enough."""
     if not run.gains:
         return frames.GAINS
     held = [
         (*key, direction)
         for (key, direction), (total, squares) in run.rests.items()
-        if squares > 0 and total**2 / squares >= MIN_ESS
+        if key in identified and squares > 0 and total**2 / squares >= MIN_ESS
     ]
     names = _GAIN_COLUMNS[:-1]
     kept = pl.DataFrame(held, schema=dict.fromkeys(names, pl.String), orient="row")

@@ -54,6 +54,11 @@ class Read:
     estimates: tuple[Estimate, ...]
     joint: pl.DataFrame | None
 
+    @property
+    def net_known(self) -> bool:
+        """Whether the net marginal value has a number."""
+        return any(e.quantity == "net" and e.value is not None for e in self.estimates)
+
 
 def about(pair: Pair, before: About | None) -> About:
     """What is known after another partition."""

@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 import shadowprice as sp
 from door import audit_command, contents, copy_of, knock, mappings, start
-from shadowprice import rundir
+from shadowprice import rundir, runs
 from shadowprice.errors import ExportError
 from shadowprice.ingest.simulator import SimulatedRun
+from shadowprice.schemas.config import parse_config
 from shadowprice.schemas.tables import arrow_schema, check_version
 
 Capture = pytest.CaptureFixture[str]
@@ -216,3 +217,24 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_one_writes(
         other.kill()
     assert said.code == 2
     assert "another run is writing here" in said.err
+
+
+def test_a_large_store_is_estimated_in_partitions_to_the_same_findings(
+    audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kills: a streaming path whose ledger, states or schema the later stages cannot read."""
+    run = copy_of(audited, tmp_path)
+    before = {(f.mode, f.segment, f.action, f.baseline): f for f in rundir.read_findings(run)}
+    monkeypatch.setattr(runs, "STREAM_FROM", 100)
+    meta = rundir.read_meta(run)
+    runs.estimate_run(run, config=parse_config(meta.config), seed=meta.seed, force=True)
+    runs.prices_run(run)
+    after = {(f.mode, f.segment, f.action, f.baseline): f for f in runs.diagnose_run(run)}
+    finished = runs.report_run(run)
+    assert finished.identified
+    assert after.keys() == before.keys()
+    for key, finding in before.items():
+        assert after[key].status == finding.status, key
+        if finding.usd is not None:
+            assert after[key].usd == pytest.approx(finding.usd, rel=1e-6)
+    check_version(rundir.pq.read_schema(run / "ledger.parquet"), where="ledger")
