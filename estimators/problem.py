@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import SchemaError
 from ..schemas.columns import DECISIONS, FEATURE_PREFIX, REPEATED_CONTEXT
-from ..schemas.config import Config
+from ..schemas.config import Config, Identified
 from ..schemas.records import QUANTITIES
 
 Array = NDArray[np.float64]
@@ -44,7 +44,8 @@ class Problem:
     cluster: (n,) codes into cluster_ids. weight: (n,) 1 / keep_prob.
     events: which outcomes are events, so that they must be counted: a quality of 0 or 1, incidents,
     losses. risk_in_dollars: risk is the loss, else the incident. left_out: features that only come with
-    some of the actions, so that they are no context.
+    some of the actions, so that they are no context. declared: the identification class that the user
+    states for this decision point.
     """
 
     layer: str
@@ -61,6 +62,7 @@ class Problem:
     left_out: tuple[str, ...]
     events: tuple[bool, bool, bool, bool]
     risk_in_dollars: bool
+    declared: Identified | None = None
 
     @property
     def n(self) -> int:
@@ -250,6 +252,7 @@ def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config) -> Prob
         left_out=left_out,
         events=(not graded, False, False, True),
         risk_in_dollars=in_dollars,
+        declared=config.declared(point),
     )
 
 

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import ConfigError
 from .units import LATENCY_PRICE, RISK_PRICES, TASK_VALUE, Amount, parse_amount
@@ -26,6 +26,9 @@ def _amount(*units: str) -> BeforeValidator:
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
+
+Identified = Literal["R", "U", "O", "D"]
+"""How the choices of a decision point came about (METHODS 0.5)."""
 
 TaskValue = Annotated[Amount, _amount(TASK_VALUE)]
 
@@ -66,6 +69,17 @@ class QualityRule(_Section):
     high: float = 1.0
 
 
+class PointRule(_Section):
+    """What the user knows of the choices at the decision point `name`: R randomised with logged
+    propensities, U made from logged features alone, O possibly from other causes, D by a fixed rule.
+
+    A declaration is tested on the log; one that fails its test is reported and not used.
+    """
+
+    name: str
+    identification: Identified
+
+
 class Config(_Section):
     """Everything a user can set; every field has a default that makes no modelling choice in secret."""
 
@@ -78,6 +92,20 @@ class Config(_Section):
     segments: tuple[str, ...] | None = None
     tenant: Literal["team", "organization", "key"] = "team"
     optional_points: tuple[str, ...] = ("plan", "verify", "delegate", "defer")
+    points: tuple[PointRule, ...] = ()
+
+    @field_validator("points")
+    @classmethod
+    def _each_once(cls, points: tuple[PointRule, ...]) -> tuple[PointRule, ...]:
+        names = [p.name for p in points]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"points names {name!r} twice", where="", expected="each point once")
+        return points
+
+    def declared(self, decision_point: str) -> Identified | None:
+        """The class that the user declares for a decision point, or None."""
+        return next((p.identification for p in self.points if p.name == decision_point), None)
 
 
 def load_config(path: Path | None = None, *, start: Path | None = None) -> tuple[Config, Path | None]:
