@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from . import exits
+from . import world_options as w
 from .terminal import Answer, abandon_stdout, envelope, note, reporting, say
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT: Final = Path("shadowprice-out")
 DEFAULT_DEMO_OUT: Final = Path("shadowprice-demo")
+DEFAULT_WORLD_OUT: Final = Path("shadowprice-world")
 
 app = typer.Typer(
     name="shadowprice",
@@ -113,6 +115,60 @@ def demo(
     with reporting(quiet=quiet) as progress:
         run = runs.demo(out=out, seed=seed, force=force, progress=progress)
     _deliver(ctx, summary.of_demo(run), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice simulate --out world --seed 7 --inject under_verification")
+def simulate(
+    ctx: typer.Context,
+    out: w.WorldOut = DEFAULT_WORLD_OUT,
+    seed: Seed = 0,
+    requests: w.Requests = 4000,
+    tenants: w.Tenants = 60,
+    actions: w.Actions = 3,
+    steps: w.Steps = 1,
+    inject: w.Inject = None,
+    null: w.Null = False,
+    overlap: w.Overlap = 1.0,
+    event_rate: w.EventRate = 0.0625,
+    icc: w.Icc = 0.0,
+    label_share: w.LabelShare = 1.0,
+    judge_bias: w.JudgeBias = None,
+    hidden: w.Hidden = 1.0,
+    corrupt: w.Corrupt = 0.0,
+    keep_share: w.KeepShare = 1.0,
+    adaptive: w.Adaptive = False,
+    loss_tail: w.LossTail = None,
+    latency_tail: w.LatencyTail = None,
+    no_truth: w.NoTruth = False,
+    gzip: w.Gzip = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write simulated logs of four layers and, apart from them, the truth that no estimator sees."""
+    from . import summary
+    from .ingest import simulator
+
+    knobs = simulator.Knobs(
+        requests=requests,
+        tenants=tenants,
+        actions=actions,
+        steps=steps,
+        inject=tuple(inject) if inject else simulator.USUAL_MODES,
+        null=null,
+        overlap=overlap,
+        event_rate=event_rate,
+        icc=icc,
+        label_share=label_share,
+        judge_bias=judge_bias,
+        hidden=hidden,
+        corrupt=corrupt,
+        keep_share=keep_share,
+        adaptive=adaptive,
+        loss_tail=loss_tail,
+        latency_tail=latency_tail,
+    )
+    world = simulator.simulate(out, seed=seed, knobs=knobs, with_truth=not no_truth, compress=gzip)
+    _deliver(ctx, summary.of_simulated(world), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice inspect logs.jsonl")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -26,6 +26,9 @@ from .schemas.store import Store
 from .schemas.tables import TABLES
 from .settings import Setting
 from .terminal import Answer
+
+if TYPE_CHECKING:
+    from .ingest.simulator import SimulatedRun
 
 NOT_IDENTIFIED: Final = "not_identified"
 _SHOWN_FINDINGS: Final = 6
@@ -84,6 +87,29 @@ def of_demo(run: Run) -> Answer:
     ]
     data = {**base.data, "truth": {table.title: [list(row) for row in table.rows] for table in tables}}
     return Answer(data=data, text="\n".join(text), run_id=run.run_id, warnings=base.warnings)
+
+
+def of_simulated(world: SimulatedRun) -> Answer:
+    """Where a simulated world lies, what was injected into it, and how to audit it."""
+    injected = ", ".join(world.modes) or "nothing"
+    mapping = " ".join(f"--mapping {path}" for path in sorted(world.logs.glob("*.mapping.toml")))
+    lines = [
+        f"{numbers.count(world.requests)} requests, seed {world.seed}; injected: {injected}",
+        f"logs   {world.logs}",
+        f"prices {world.config}",
+        *([f"truth  {world.truth}"] if world.truth else []),
+        "",
+        f"Next: shadowprice audit {world.logs} {mapping} --config {world.config} --out run",
+    ]
+    data = {
+        "logs": str(world.logs),
+        "config": str(world.config),
+        "truth": str(world.truth) if world.truth else None,
+        "seed": world.seed,
+        "requests": world.requests,
+        "injected": list(world.modes),
+    }
+    return Answer(data=data, text="\n".join(lines))
 
 
 def of_store(store: Store) -> Answer:

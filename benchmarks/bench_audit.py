@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from shadowprice.ingest.simulator import simulate
+from shadowprice.ingest.simulator import Knobs, simulate
 
 GOAL_S = 60.0
 GOAL_MIB = 2048.0
@@ -26,7 +26,7 @@ SEED = 1
 
 def audit(folder: Path, requests: int) -> tuple[int, float, float]:
     """Exit code, wall seconds and peak MiB of `shadowprice audit` in a process of its own."""
-    world = simulate(folder / "world", seed=SEED, requests=requests)
+    world = simulate(folder / "world", seed=SEED, knobs=Knobs(requests=requests))
     command = [sys.executable, "-m", "shadowprice", "audit", str(world.logs), "--config", str(world.config)]
     for mapping in sorted(world.logs.glob("*.mapping.toml")):
         command += ["--mapping", str(mapping)]

@@ -10,7 +10,7 @@ import pytest
 from door import audit_command
 from hypothesis import settings
 from shadowprice.cli import run
-from shadowprice.ingest.simulator import SimulatedRun, simulate
+from shadowprice.ingest.simulator import Knobs, SimulatedRun, simulate
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
@@ -32,7 +32,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> SimulatedRun:
     """Logs of a small four-layer world."""
-    return simulate(tmp_path_factory.mktemp("world"), seed=1, requests=1000, tenants=30)
+    return simulate(tmp_path_factory.mktemp("world"), seed=1, knobs=Knobs(requests=1000, tenants=30))
 
 
 @pytest.fixture(scope="session")

@@ -181,3 +181,32 @@ def test_the_console_script_passes_its_arguments(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
+
+
+def test_simulate_writes_logs_prices_and_truth_and_names_the_next_command(
+    tmp_path: Path, capfd: Capture
+) -> None:
+    """Kills: a world that another seed would give, a knob that does not arrive, truth among the logs."""
+    out = tmp_path / "world"
+    told = ["--out", out, "--seed", "5", "--requests", "80", "--steps", "4", "--inject", "over_delegation"]
+    said = knock(capfd, "simulate", *told, "--json", "--quiet")
+    assert said.code == 0
+    data = said.json["data"]
+    assert data["injected"] == ["over_delegation"]
+    assert (data["requests"], data["seed"]) == (80, 5)
+    assert {path.name for path in out.iterdir()} == {"logs", "shadowprice.toml", "truth"}
+    injected = json.loads((out / "truth" / "injected.json").read_text())
+    assert [failure["mode"] for failure in injected["failures"]] == ["over_delegation"]
+    text = knock(capfd, "simulate", "--out", tmp_path / "null", "--requests", "60", "--null", "--no-truth")
+    assert text.code == 0
+    assert "injected: nothing" in text.out
+    assert "Next: shadowprice audit" in text.out
+    assert not (tmp_path / "null" / "truth").exists()
+
+
+def test_simulate_refuses_a_knob_out_of_its_range(tmp_path: Path, capfd: Capture) -> None:
+    """Kills: an option that is clipped silently, and half a world on disk."""
+    said = knock(capfd, "simulate", "--out", tmp_path / "world", "--inject", "overspending")
+    assert said.code == 2
+    assert "over_routing" in said.err
+    assert not (tmp_path / "world").exists()

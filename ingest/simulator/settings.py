@@ -28,6 +28,11 @@ ROUTER_CUT: Final = 0.55
 VERIFY_USD: Final = 0.05
 VERIFY_S: Final = 6.0
 
+CONFIRM_USD, CONFIRM_S = 0.20, 60.0
+"""What asking a person before an act costs at the delegate point; acting at once costs nothing."""
+HIDDEN_QUALITY: Final = 0.03
+"""Probability of success that a hidden cause takes where it is present, and adds where it is not."""
+
 LOOKUP_SHARE: Final = 0.6
 """Share of requests for which the semantic cache holds a candidate entry."""
 RECOMPUTE_USD, REUSE_USD = 0.10, 0.002
@@ -40,8 +45,10 @@ STALE_QUALITY: Final = -0.20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model as the gateway knows it; prices in USD per million tokens (dated November 2026)."""
+    """A model as the gateway knows it; prices in USD per million tokens (dated November 2026).
+    rank: how far it is on the way from the cheapest (0) to the frontier (1), for effects and policies."""
 
+    rank: float
     name: str
     provider: str
     usd_input: float
@@ -49,12 +56,37 @@ class Model:
     latency_s: float
 
 
-MODELS: Final = (
-    Model(name="gpt-5-mini", provider="openai", usd_input=0.25, usd_output=2.0, latency_s=4.0),
-    Model(name="claude-sonnet-4-6", provider="anthropic", usd_input=3.0, usd_output=15.0, latency_s=8.0),
-    Model(name="claude-opus-4-6", provider="anthropic", usd_input=5.0, usd_output=25.0, latency_s=12.0),
+_MINI: Final = Model(
+    rank=0.0, name="gpt-5-mini", provider="openai", usd_input=0.25, usd_output=2.0, latency_s=4.0
 )
-CHEAP, MIDDLE, FRONTIER = 0, 1, 2
+_SONNET: Final = Model(
+    rank=0.5, name="claude-sonnet-4-6", provider="anthropic", usd_input=3.0, usd_output=15.0, latency_s=8.0
+)
+_OPUS: Final = Model(
+    rank=1.0, name="claude-opus-4-6", provider="anthropic", usd_input=5.0, usd_output=25.0, latency_s=12.0
+)
+_HAIKU: Final = Model(
+    rank=0.2, name="claude-haiku-4-5", provider="anthropic", usd_input=1.0, usd_output=5.0, latency_s=5.0
+)
+_FIVE: Final = Model(
+    rank=0.3, name="gpt-5", provider="openai", usd_input=1.25, usd_output=10.0, latency_s=6.0
+)
+_PRO: Final = Model(
+    rank=0.4, name="gemini-3-pro", provider="vertex_ai", usd_input=2.0, usd_output=12.0, latency_s=7.0
+)
+_BY_COUNT: Final = (_MINI, _OPUS, _SONNET, _HAIKU, _FIVE, _PRO)
+"""Models in the order in which a world of more actions takes them in."""
+
+
+def models(count: int) -> tuple[Model, ...]:
+    """The `count` models of a router, from the cheapest to the frontier."""
+    return tuple(sorted(_BY_COUNT[:count], key=lambda model: model.rank))
+
+
+MODELS: Final = models(3)
+"""The models of a usual world."""
+RANKS: Final = (0.0, 0.5, 1.0)
+"""Ranks at which the classes state effects and log-odds; between them they are interpolated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +95,10 @@ class TaskClass:
     task with the cheap model, unverified. by_model: quality added by each model, None where it is worth
     exactly what it costs. router: log-odds of each model, None for the deterministic router. verify:
     log-odds of verification; verify_quality None where verification is worth exactly what it costs.
-    tools: what the agent calls besides the tool that verifies."""
+    router_failure: the mode that by_model makes; without it the models are worth what they cost. confirm: at
+    the delegate point, quality and (less) incidents that asking first brings, None where the agent does not
+    meet it, 0 quality where acting is worth exactly what it saves. tools: what the agent calls besides the
+    tool that verifies; act_tool: what cannot be undone."""
 
     name: str
     share: float
@@ -75,11 +110,14 @@ class TaskClass:
     by_model: tuple[float, float, float] | None
     incident_by_model: tuple[float, float, float]
     router: tuple[float, float, float] | None
+    router_failure: str | None
     verify: float
     verify_quality: float | None
     verify_incident: float
     verify_tool: str
+    confirm: tuple[float, float] | None
     tools: tuple[str, ...]
+    act_tool: str
 
 
 CLASSES: Final = (
@@ -94,11 +132,14 @@ CLASSES: Final = (
         by_model=(0.0, 0.0, 0.0),
         incident_by_model=(0.0, 0.0, 0.0),
         router=(0.0, -0.4, 0.6),
+        router_failure="over_routing",
         verify=0.0,
         verify_quality=None,
         verify_incident=0.0,
         verify_tool="check_answer",
+        confirm=None,
         tools=("search_kb",),
+        act_tool="send_reply",
     ),
     TaskClass(
         name="coding",
@@ -111,11 +152,14 @@ CLASSES: Final = (
         by_model=(0.0, 0.15, 0.30),
         incident_by_model=(0.02, 0.01, 0.0),
         router=(0.8, 0.0, -0.4),
+        router_failure="under_routing",
         verify=0.0,
         verify_quality=None,
         verify_incident=0.0,
         verify_tool="run_tests",
+        confirm=(0.06, 0.15),
         tools=("read_file", "edit_file"),
+        act_tool="deploy_change",
     ),
     TaskClass(
         name="refunds",
@@ -128,11 +172,14 @@ CLASSES: Final = (
         by_model=(0.0, 0.05, 0.10),
         incident_by_model=(0.0, 0.0, 0.0),
         router=None,
+        router_failure=None,
         verify=-1.0,
         verify_quality=0.14,
         verify_incident=-0.06,
         verify_tool="verify_refund",
+        confirm=None,
         tools=("get_order", "send_refund"),
+        act_tool="send_refund",
     ),
     TaskClass(
         name="research",
@@ -145,10 +192,13 @@ CLASSES: Final = (
         by_model=None,
         incident_by_model=(0.0, 0.0, 0.0),
         router=(0.0, 0.4, 0.0),
+        router_failure=None,
         verify=0.0,
         verify_quality=None,
         verify_incident=0.0,
         verify_tool="fact_check",
+        confirm=(0.0, 0.02),
         tools=("search_web",),
+        act_tool="publish_report",
     ),
 )

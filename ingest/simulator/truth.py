@@ -1,52 +1,47 @@
-"""The truth about a world: what each action would have led to, exact contrasts, and the injected failures.
+"""The truth about a world: what each action would have led to, and exact contrasts.
 
 Effects of the decision points add up on the probability scale, so every number here is exact.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
 
 from . import settings as s
-from .world import Array, Flags, Point, Texts, World, per_request, request_ids
+from .world import Array, Flags, Point, Texts, World, request_ids
 
 STALE, FRESH = "stale", "fresh"
 TASK_SEGMENT: Final = "x_task_class"
 CACHE_SEGMENT: Final = "x_cache_band"
 
 
-def potential_quality(world: World, point: Point) -> Array:
-    """(n, K) probability of success if the action were taken here and the policies decided the rest."""
-    met = world.requests
-    rest = met.quality.copy()
+def potential(world: World, point: Point, name: Literal["quality", "incident"]) -> Array:
+    """(n, K) probability `name` if the action were taken here and the policies decided the rest."""
+    rest = getattr(world.requests, name).copy()
     for other in world.points:
-        if other.layer != point.layer:
-            rest += per_request(other, other.expected(other.quality), met.n)
-    return rest[point.request, None] + point.quality
-
-
-def potential_incident(world: World, point: Point) -> Array:
-    """(n, K) probability of an incident if the action were taken here and the policies decided the rest."""
-    met = world.requests
-    rest = met.incident.copy()
-    for other in world.points:
-        if other.layer != point.layer:
-            rest += per_request(other, other.expected(other.incident), met.n)
-    return rest[point.request, None] + point.incident
+        if other is not point:
+            rest += world.added(other, name)
+    return rest[point.request, None] + getattr(point, name)
 
 
 def quantities(world: World, point: Point) -> dict[str, Array]:
-    """(n, K) potential outcome means: quality, cost (USD), latency (s), risk (events), net (USD)."""
-    quality, risk = potential_quality(world, point), potential_incident(world, point)
+    """(n, K) potential outcome means: quality, cost (USD), latency (s), risk (events), net (USD).
+
+    Where the agent works step by step, cost and latency of a verification include what follows it.
+    """
+    quality, risk = potential(world, point, "quality"), potential(world, point, "incident")
+    cost, latency = np.array(point.cost_usd), np.array(point.latency_s)
+    if point is world.verify and world.episodes is not None:
+        cost, latency = cost + world.episodes.later_usd, latency + world.episodes.later_s
     value = world.requests.value_usd[point.request, None]
-    load = point.cost_usd + s.LATENCY_USD_PER_S * point.latency_s + s.RISK_USD_PER_EVENT * risk
+    load = cost + s.LATENCY_USD_PER_S * latency + s.RISK_USD_PER_EVENT * risk
     return {
         "quality": quality,
-        "cost": np.array(point.cost_usd),
-        "latency": np.array(point.latency_s),
+        "cost": cost,
+        "latency": latency,
         "risk": risk,
         "net": value * quality - load,
     }
@@ -63,31 +58,37 @@ def segments(world: World, point: Point) -> dict[str, Texts]:
 def decision_truth(world: World) -> pl.DataFrame:
     """One row per decision and action: true propensity, potential outcome means, and what was taken.
 
-    Joins to the store by request_id and decision_point.
+    Joins to the store by request_id and decision_point, and for an agent that works step by step by round,
+    which the log holds as x_round. chance: the probability that the draw used, which differs from the
+    propensity where a cause that no log holds moved the choice. kept: the logs hold the request.
     """
     ids = np.array(request_ids(world))
     frames: list[pl.DataFrame] = []
     for point in world.points:
         per_action = quantities(world, point)
         labels = segments(world, point)
+        m, stepwise = point.request.size, point is world.verify and world.episodes is not None
+        shared = {
+            "request_id": ids[point.request],
+            "layer": np.full(m, point.layer),
+            "decision_point": np.full(m, point.decision_point),
+            "round": world.episodes.round if stepwise and world.episodes else np.zeros(m, dtype=int),
+            "kept": world.kept[point.request],
+            "value_usd": world.requests.value_usd[point.request],
+            TASK_SEGMENT: labels[TASK_SEGMENT],
+            CACHE_SEGMENT: labels.get(CACHE_SEGMENT, np.full(m, "")),
+        }
         for k, action in enumerate(point.actions):
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "request_id": ids[point.request],
-                        "layer": point.layer,
-                        "decision_point": point.decision_point,
-                        "action": action,
-                        "taken": point.taken == k,
-                        "propensity": point.propensity[:, k],
-                        "value_usd": world.requests.value_usd[point.request],
-                        **{name: column[:, k] for name, column in per_action.items()},
-                        TASK_SEGMENT: labels[TASK_SEGMENT],
-                        CACHE_SEGMENT: labels.get(CACHE_SEGMENT, np.full(point.request.size, "")),
-                    }
-                ).with_columns(pl.col(CACHE_SEGMENT).replace("", None))
-            )
-    return pl.concat(frames).sort("layer", "decision_point", "request_id", "action")
+            own = {
+                "action": np.full(m, action),
+                "taken": point.taken == k,
+                "propensity": point.propensity[:, k],
+                "chance": point.chance[:, k],
+                **{name: column[:, k] for name, column in per_action.items()},
+            }
+            frames.append(pl.DataFrame({**shared, **own}))
+    found = pl.concat(frames).with_columns(pl.col(CACHE_SEGMENT).replace("", None))
+    return found.sort("layer", "decision_point", "request_id", "round", "action")
 
 
 def contrast_truth(world: World) -> pl.DataFrame:
@@ -101,14 +102,20 @@ def contrast_truth(world: World) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for point in world.points:
         per_action = quantities(world, point)
-        every = {"all": np.ones(point.request.size, dtype=bool)}
-        for name, labels in segments(world, point).items():
-            every |= {f"{name}={label}": labels == label for label in np.unique(labels)}
+        every = masks(world, point)
         pairs = [(a, b) for a in range(len(point.actions)) for b in range(len(point.actions)) if a != b]
         for segment, inside in every.items():
             for a, b in pairs:
                 rows += _contrast_rows(point, per_action, a, b, segment, inside)
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def masks(world: World, point: Point) -> dict[str, Flags]:
+    """The decisions of each segment of a point, 'all' first."""
+    every: dict[str, Flags] = {"all": np.ones(point.request.size, dtype=bool)}
+    for name, labels in segments(world, point).items():
+        every |= {f"{name}={label}": labels == label for label in np.unique(labels).tolist()}
+    return every
 
 
 def _contrast_rows(
@@ -142,45 +149,3 @@ def _contrast_rows(
             }
         )
     return rows
-
-
-_FAILURES: Final = (
-    ("over_routing", "model", f"{TASK_SEGMENT}=triage", s.MODELS[s.FRONTIER].name, s.MODELS[s.CHEAP].name),
-    ("over_routing", "model", f"{TASK_SEGMENT}=triage", s.MODELS[s.MIDDLE].name, s.MODELS[s.CHEAP].name),
-    ("under_routing", "model", f"{TASK_SEGMENT}=coding", s.MODELS[s.FRONTIER].name, s.MODELS[s.CHEAP].name),
-    ("under_routing", "model", f"{TASK_SEGMENT}=coding", s.MODELS[s.FRONTIER].name, s.MODELS[s.MIDDLE].name),
-    ("under_verification", "verify", f"{TASK_SEGMENT}=refunds", "verify", "skip"),
-    ("cache_misuse", "reuse", f"{CACHE_SEGMENT}={STALE}", "reuse", "recompute"),
-)
-_OVER: Final = ("over_routing", "cache_misuse")
-
-
-def injected_truth(world: World, contrasts: pl.DataFrame, *, null: bool) -> dict[str, Any]:
-    """What was made wrong on purpose, with the true dollars of undoing it, and what cannot be known."""
-    by_key = {
-        (r["decision_point"], r["segment"], r["action"], r["baseline"]): r
-        for r in contrasts.filter(pl.col("quantity") == "net").iter_rows(named=True)
-    }
-    failures: list[dict[str, Any]] = []
-    for mode, point, segment, action, baseline in () if null else _FAILURES:
-        row = by_key[point, segment, action, baseline]
-        failures.append(
-            {
-                "mode": mode,
-                "layer": row["layer"],
-                "decision_point": point,
-                "segment": segment,
-                "action": action,
-                "baseline": baseline,
-                "direction": "over" if mode in _OVER else "under",
-                "usd": row["over_usd"] if mode in _OVER else row["under_usd"],
-                "net_usd_per_decision": row["ato"],
-            }
-        )
-    hidden = {
-        "layer": "router",
-        "decision_point": "model",
-        "segment": f"{TASK_SEGMENT}=refunds",
-        "why": "a deterministic rule on a score chose; only at its cut-off did either model have a chance",
-    }
-    return {"seed": world.seed, "null": null, "failures": failures, "not_identified": [hidden]}

@@ -1,4 +1,4 @@
-"""The agent's log: a root span per request and a span per tool call; skipped verification leaves none."""
+"""The agent's log: a root span per request and a span per step; one skipped verification leaves none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from . import settings as s
-from .context import Context
+from .context import Context, realised, spent
 from .otlp import Entry, span, span_lines
 from .world import hex_ids, stream
+from .write_steps import MAX_SPANS, Call, chosen, step_calls
 
 _TOOL_S: Final = 1.5
 """Mean time of a tool that does not verify."""
@@ -25,30 +26,45 @@ def agent_lines(ctx: Context) -> Iterator[bytes]:
 
 def _spans(ctx: Context) -> Iterator[list[Entry]]:
     n = ctx.world.requests.n
+    stepwise = ctx.world.episodes is not None
+    per_request = MAX_SPANS if stepwise else _MAX_TOOLS
     roots = hex_ids(ctx.world.seed, "root span", n, size=8)
-    ids = hex_ids(ctx.world.seed, "tool span", _MAX_TOOLS * n, size=8)
-    for i, calls in enumerate(_tool_calls(ctx)):
-        clock = float(ctx.call_end[i])
-        tools: list[Entry] = []
-        for j, (tool, seconds, cost_usd) in enumerate(calls):
-            given: dict[str, Any] = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool}
-            if cost_usd is not None:
-                given["shadowprice.cost_usd"] = cost_usd
-            own = (ctx.request_ids[i], ids[_MAX_TOOLS * i + j], roots[i])
-            name = f"execute_tool {tool}"
-            tools.append(span(own, name=name, start_s=clock, seconds=seconds, attributes=given))
-            clock += seconds
-        start = float(ctx.call_at[i])
-        root = (ctx.request_ids[i], roots[i], "")
-        spent = clock - start
-        opening = span(
-            root, name="invoke_agent support", start_s=start, seconds=spent, attributes=_root(ctx, i)
-        )
-        yield [opening, *tools]
+    ids = hex_ids(ctx.world.seed, "tool span", per_request * n, size=8)
+    delegates = _delegate_calls(ctx)
+    asked = hex_ids(ctx.world.seed, "delegate span", len(delegates), size=8)
+    own_id = dict(zip(delegates, asked, strict=True))
+    for i, calls in enumerate(step_calls(ctx) if stepwise else _tool_calls(ctx)):
+        if not ctx.kept[i]:
+            continue
+        named = list(zip(ids[per_request * i : per_request * (i + 1)], calls, strict=False))
+        if i in delegates:
+            named.insert(-1, (own_id[i], delegates[i]))
+        yield _request_spans(ctx, i, roots[i], named)
 
 
-def _tool_calls(ctx: Context) -> Iterator[list[tuple[str, float, float | None]]]:
-    """Per request the tools in order: name, seconds, and USD where the call is paid for."""
+def _request_spans(ctx: Context, i: int, root: str, named: list[tuple[str, Call]]) -> list[Entry]:
+    """The root span of request i and, one after the other, the spans of its steps."""
+    clock = float(ctx.call_end[i])
+    steps: list[Entry] = []
+    sampled = {} if ctx.keep_prob is None else {"shadowprice.keep_prob": ctx.keep_prob[i]}
+    for own, call in named:
+        ids = (ctx.request_ids[i], own, root)
+        given = {**call.attributes, **sampled}
+        steps.append(span(ids, name=call.name, start_s=clock, seconds=call.seconds, attributes=given))
+        clock += call.seconds
+    start = float(ctx.call_at[i])
+    opening = span(
+        (ctx.request_ids[i], root, ""),
+        name="invoke_agent support",
+        start_s=start,
+        seconds=clock - start,
+        attributes=_root(ctx, i),
+    )
+    return [opening, *steps]
+
+
+def _tool_calls(ctx: Context) -> Iterator[list[Call]]:
+    """Per request the tools in order, the verifying one among them if the agent verified."""
     world, n = ctx.world, ctx.world.requests.n
     rng = stream(world.seed, "agent")
     asks = (rng.random(n) < _ASK_SHARE).tolist()
@@ -56,12 +72,26 @@ def _tool_calls(ctx: Context) -> Iterator[list[tuple[str, float, float | None]]]
     for i, verified in enumerate(world.verify.taken.tolist()):
         kind = s.CLASSES[int(world.requests.task[i])]
         names = [*kind.tools, "ask_user"] if asks[i] else list(kind.tools)
-        calls: list[tuple[str, float, float | None]] = [
-            (name, seconds[i][j], None) for j, name in enumerate(names)
-        ]
+        calls = [Call.tool(name, seconds[i][j]) for j, name in enumerate(names)]
         if verified:
-            calls.insert(1, (kind.verify_tool, float(ctx.verify_s[i]), float(ctx.verify_usd[i])))
+            paid = {"shadowprice.cost_usd": float(ctx.verify_usd[i])}
+            calls.insert(1, Call.tool(kind.verify_tool, float(ctx.verify_s[i]), paid))
         yield calls
+
+
+def _delegate_calls(ctx: Context) -> dict[int, Call]:
+    """The decision to confirm or to act at once, by request."""
+    point = ctx.world.delegate
+    if point is None:
+        return {}
+    seconds, usd = realised(ctx.world, point).tolist(), spent(ctx.world, point).tolist()
+    reach = {"shadowprice.action_class": "deploy", "shadowprice.reversible": False}
+    return {
+        i: Call(
+            "decide delegate", seconds[j], {**chosen(ctx, point, j), "shadowprice.cost_usd": usd[j], **reach}
+        )
+        for j, i in enumerate(point.request.tolist())
+    }
 
 
 def _root(ctx: Context, i: int) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from . import settings as s
 from .context import Context
-from .draw import router_score
+from .draw_points import router_score
 from .world import hex_ids
 
 _FIRST_TOKEN_SHARE: Final = 0.25
@@ -64,13 +65,16 @@ def router_lines(ctx: Context) -> Iterator[bytes]:
     world = ctx.world
     calls = hex_ids(world.seed, "call", world.requests.n, size=16)
     scores = router_score(world.requests).tolist()
-    propensities = world.router.propensity.tolist()
+    told = world.router.propensity if world.router.logged is None else world.router.logged
+    propensities, versions = told.tolist(), _versions(ctx)
     prompts, outputs = world.requests.x_prompt_tokens.tolist(), world.tok_output.tolist()
     starts, ends = ctx.call_at.tolist(), ctx.call_end.tolist()
     for i, taken in enumerate(world.router.taken.tolist()):
+        if not ctx.kept[i]:
+            continue
         ruled = s.CLASSES[int(world.requests.task[i])].router is None
-        recipe = _recipe(ctx, i, propensities[i], taken, ruled=ruled)
-        routing = _routing(scores[i], taken) if ruled else None
+        recipe = _recipe(ctx, i, propensities[i], taken, version=None if ruled else versions[i])
+        routing = _routing(scores[i], world.models[taken].name, dear=taken > 0) if ruled else None
         metadata = {
             **_METADATA,
             "user_api_key_team_id": ctx.tenants[i],
@@ -86,35 +90,53 @@ def router_lines(ctx: Context) -> Iterator[bytes]:
                 "session_id": ctx.sessions[i],
                 **_PAYLOAD,
                 **_times(starts[i], ends[i]),
-                **_money(s.MODELS[taken], prompts[i], outputs[i]),
+                **_money(world.models[taken], prompts[i], outputs[i]),
                 "metadata": metadata,
             }
         )
 
 
-def _recipe(ctx: Context, i: int, propensity: list[float], taken: int, *, ruled: bool) -> dict[str, Any]:
-    met = ctx.world.requests
-    open_ = [k for k in range(len(s.MODELS)) if not ruled or k != s.MIDDLE]
+def _versions(ctx: Context) -> list[str]:
+    """The policy version of each call; a policy that learns has a new one whenever its probabilities move."""
+    world = ctx.world
+    if not world.knobs.adaptive:
+        return [_POLICY] * world.requests.n
+    found = np.empty(world.requests.n, dtype=object)
+    for task in range(len(s.CLASSES)):
+        rows = np.flatnonzero(world.requests.task == task)
+        moved = (np.diff(world.router.propensity[rows], axis=0) != 0).any(axis=1)
+        batch = np.concatenate([np.zeros(min(1, rows.size), dtype=int), np.cumsum(moved)])
+        found[rows] = [f"batch-{b}" for b in batch.tolist()]
+    return found.tolist()
+
+
+def _recipe(
+    ctx: Context, i: int, propensity: list[float], taken: int, *, version: str | None
+) -> dict[str, Any]:
+    """The logging recipe of a call; without `version` the rule chose, among the two models that it knows."""
+    met, models, ruled = ctx.world.requests, ctx.world.models, version is None
+    open_ = [0, len(models) - 1] if ruled else list(range(len(models)))
     return {
         "propensity": propensity[taken],
         "propensity_source": "deterministic" if ruled else "logged",
-        "candidates": [s.MODELS[k].name for k in open_],
+        "candidates": [models[k].name for k in open_],
         "propensities": [propensity[k] for k in open_],
-        "policy_version": _RULE if ruled else _POLICY,
+        "policy_version": version or _RULE,
         "x_difficulty": float(met.x_difficulty[i]),
         "x_task_class": ctx.tasks[i],
         "x_prompt_tokens": int(met.x_prompt_tokens[i]),
+        **ctx.sampling(i),
     }
 
 
-def _routing(score: float, taken: int) -> dict[str, Any]:
+def _routing(score: float, model: str, *, dear: bool) -> dict[str, Any]:
     """LiteLLM's own account of its complexity router, which has two tiers here."""
     return {
         "router_type": "complexity",
         "router_config_fingerprint": _RULE,
-        "routed_model": s.MODELS[taken].name,
+        "routed_model": model,
         "cause": "heuristic",
-        "tier": "COMPLEX" if taken == s.FRONTIER else "SIMPLE",
+        "tier": "COMPLEX" if dear else "SIMPLE",
         "request_type": "refunds",
         "score": score,
         "tier_boundaries": {"simple_medium": s.ROUTER_CUT, "medium_complex": s.ROUTER_CUT},

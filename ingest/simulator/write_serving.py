@@ -11,6 +11,7 @@ from .context import Context
 from .otlp import Entry, span, span_lines
 from .truth import CACHE_SEGMENT, FRESH, STALE
 from .world import hex_ids, stream
+from .write_steps import chosen
 
 REPLICAS: Final = ("vllm-0", "vllm-1")
 _CONTEXT_SHARE: Final = 0.2
@@ -30,24 +31,14 @@ def serving_lines(ctx: Context) -> Iterator[bytes]:
 
 def _cache_spans(ctx: Context, ids: list[str]) -> Iterator[list[Entry]]:
     for j, i in enumerate(ctx.world.reuse.request.tolist()):
+        if not ctx.kept[i]:
+            continue
         own = (ctx.request_ids[i], ids[j], "")
-        given = {**_choice(ctx, j), **_entry(ctx, j), **_request(ctx, i)}
+        paid = {"shadowprice.cost_usd": float(ctx.reuse_usd[j])}
+        given = {**chosen(ctx, ctx.world.reuse, j), **paid, **_entry(ctx, j), **_request(ctx, i)}
         seconds = float(ctx.reuse_s[j])
         start = float(ctx.call_at[i]) - seconds
         yield [span(own, name="cache lookup", start_s=start, seconds=seconds, attributes=given)]
-
-
-def _choice(ctx: Context, j: int) -> dict[str, Any]:
-    point = ctx.world.reuse
-    return {
-        "shadowprice.layer": point.layer,
-        "shadowprice.decision_point": point.decision_point,
-        "shadowprice.action": point.actions[int(point.taken[j])],
-        "shadowprice.candidates": list(point.actions),
-        "shadowprice.propensities": point.propensity[j].tolist(),
-        "shadowprice.propensity_source": "logged",
-        "shadowprice.cost_usd": float(ctx.reuse_usd[j]),
-    }
 
 
 def _entry(ctx: Context, j: int) -> dict[str, Any]:
@@ -78,6 +69,8 @@ def _engine_spans(ctx: Context, parents: list[str], replica: int) -> Iterator[li
     recomputed = np.flatnonzero(point.taken == point.actions.index("recompute")).tolist()
     for j in recomputed[replica :: len(REPLICAS)]:
         i, total = int(point.request[j]), float(ctx.reuse_s[j])
+        if not ctx.kept[i]:
+            continue
         wait = round(waits[j] * total, 3)
         first = round(wait + firsts[j] * (total - wait), 3)
         given = {
@@ -89,6 +82,8 @@ def _engine_spans(ctx: Context, parents: list[str], replica: int) -> Iterator[li
             "gen_ai.latency.e2e": total,
             "gen_ai.latency.time_in_model_decode": round(total - first, 3),
         }
+        if ctx.keep_prob is not None:
+            given["shadowprice.keep_prob"] = ctx.keep_prob[i]
         own = (ctx.request_ids[i], ids[j], parents[j])
         start = float(ctx.call_at[i]) - total
         yield [span(own, name="llm_request", start_s=start, seconds=total, attributes=given)]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 from shadowprice.ingest.simulator.draw import draw_world
+from shadowprice.ingest.simulator.knobs import Knobs
 from shadowprice.ingest.simulator.settings import CLASSES
 from shadowprice.ingest.simulator.truth import quantities
 from shadowprice.ingest.simulator.world import World
 
 
-def world(*, seed: int = 1, requests: int = 4000, null: bool = False) -> World:
-    return draw_world(seed=seed, requests=requests, tenants=60, null=null)
+def world(*, seed: int = 1, **knobs: Any) -> World:
+    return draw_world(seed=seed, knobs=Knobs(**knobs))
 
 
 @pytest.mark.parametrize("null", [False, True])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from shadowprice import cli
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
-COMMAND = re.compile(r"python -m (shadowprice\.ingest\.simulator) --out examples (--requests \d+ --seed \d+)")
+COMMAND = re.compile(r"`shadowprice simulate --out examples ([^`]+)`")
 MAX_BYTES = 1_500_000
 
 
@@ -27,8 +27,7 @@ def test_the_command_in_the_readme_makes_the_committed_examples(tmp_path: Path) 
     """Kills examples that were edited by hand, and a simulator change that leaves stale examples behind."""
     found = COMMAND.search((EXAMPLES / "README.md").read_text(encoding="utf-8"))
     assert found is not None
-    command = [sys.executable, "-m", found[1], "--out", str(tmp_path), *found[2].split()]
-    subprocess.run(command, check=True, timeout=120)
+    assert cli.run(["simulate", "--out", str(tmp_path), *found[1].split(), "--quiet"]) == 0
     assert [*files(tmp_path), Path("README.md")] == sorted(
         files(EXAMPLES), key=lambda p: p == Path("README.md")
     )

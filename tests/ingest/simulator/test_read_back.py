@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import polars as pl
 import pytest
 from shadowprice.ingest.pipeline import ingest
-from shadowprice.ingest.simulator import SimulatedRun, simulate
+from shadowprice.ingest.simulator import Knobs, SimulatedRun, simulate
 from shadowprice.schemas.config import load_config
 from shadowprice.schemas.store import Store
 
@@ -15,7 +18,7 @@ KEYS = ("request_id", "decision_point", "action")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SimulatedRun:
-    return simulate(tmp_path_factory.mktemp("run"), seed=2, requests=N, compress=True)
+    return simulate(tmp_path_factory.mktemp("run"), seed=2, knobs=Knobs(requests=N), compress=True)
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +83,41 @@ def test_the_rule_router_reads_back_as_deterministic(store: Store) -> None:
     found = {task: set(names) for task, names in sources}
     assert found.pop("refunds") == {"deterministic"}
     assert all(names == {"logged"} for names in found.values())
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"steps": 8, "keep_share": 0.5},
+        {"actions": 6, "adaptive": True, "judge_bias": 0.1, "label_share": 0.5},
+        {"inject": ("over_delegation",), "hidden": 2.0, "keep_share": 0.5},
+        {"steps": 2, "inject": ("over_delegation", "under_verification"), "label_share": 0.5},
+    ],
+)
+def test_every_kind_of_world_reads_back_without_loss(knobs: dict[str, Any], tmp_path: Path) -> None:
+    """Kills: a knob whose logs our readers refuse, or whose decisions they take for others."""
+    run = simulate(tmp_path / "world", seed=3, knobs=Knobs(requests=N, **knobs))
+    config, _ = load_config(run.config)
+    mapping = sorted(run.logs.glob("*.mapping.toml"))
+    found = ingest(run.logs, out=tmp_path / "out", config=config, mapping=mapping)
+    assert found.manifest["refused"] == []
+    assert found.manifest["counts"]["quarantined"] == 0
+    assert run.truth is not None
+    truth = pl.read_parquet(run.truth / "decisions.parquet").filter("taken", "kept")
+    points = ["model", "verify", "reuse", "delegate"]
+    read = found.decisions().filter(pl.col("decision_point").is_in(points)).collect()
+    if "delegate" not in truth["decision_point"]:
+        read = read.filter(pl.col("decision_point") != "delegate")
+    keys = list(KEYS)
+    if "steps" in knobs:
+        read = read.with_columns(round=pl.col("x_round").cast(pl.Float64).fill_null(0).cast(pl.Int64))
+        keys.append("round")
+    assert read.height == truth.height
+    assert read.join(truth, on=keys).height == truth.height
+    if "keep_share" in knobs:
+        assert set(read["keep_prob"].to_list()) == {0.5, 1.0}
+    if "judge_bias" in knobs:
+        router = read.filter(pl.col("decision_point") == "model")
+        assert router["judge_score"].null_count() == 0
+        assert 0.3 * N < router["quality"].null_count() < 0.7 * N
+        assert set(router["label_prob"].to_list()) == {0.5}

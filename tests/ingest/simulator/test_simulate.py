@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import shadowprice.ingest.simulator.settings as s
 from shadowprice.errors import ConfigError
-from shadowprice.ingest.simulator import SimulatedRun, simulate
+from shadowprice.ingest.simulator import Knobs, SimulatedRun, simulate
 from shadowprice.ingest.simulator.draw import draw_world
 from shadowprice.schemas.config import load_config
 
@@ -21,7 +21,7 @@ N = 300
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SimulatedRun:
-    return simulate(tmp_path_factory.mktemp("run"), seed=11, requests=N)
+    return simulate(tmp_path_factory.mktemp("run"), seed=11, knobs=Knobs(requests=N))
 
 
 def json_lines(path: Path) -> list[Any]:
@@ -62,9 +62,9 @@ def leaves(value: Any) -> Iterator[tuple[str, Any]]:
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     """Kills a clock, an unseeded draw or an unordered set anywhere in the writers."""
-    first = simulate(tmp_path / "a", seed=4, requests=60, compress=True)
-    second = simulate(tmp_path / "b", seed=4, requests=60, compress=True)
-    third = simulate(tmp_path / "c", seed=5, requests=60, compress=True)
+    first = simulate(tmp_path / "a", seed=4, knobs=Knobs(requests=60), compress=True)
+    second = simulate(tmp_path / "b", seed=4, knobs=Knobs(requests=60), compress=True)
+    third = simulate(tmp_path / "c", seed=5, knobs=Knobs(requests=60), compress=True)
     names = sorted(path.name for path in first.logs.iterdir())
     assert len(names) == 6
     for name in names:
@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
 
 def test_compression_changes_the_packaging_only(tmp_path: Path, run: SimulatedRun) -> None:
     """Kills a compressed writer that drops or reorders lines."""
-    packed = simulate(tmp_path, seed=11, requests=N, compress=True, with_truth=False)
+    packed = simulate(tmp_path, seed=11, knobs=Knobs(requests=N), compress=True, with_truth=False)
     assert packed.truth is None
     assert not (tmp_path / "truth").exists()
     for name in (
@@ -163,7 +163,7 @@ def test_the_truth_cannot_be_read_from_the_logs(run: SimulatedRun) -> None:
     """Kills a hidden probability or the verifier's propensity that leaks into a log."""
     assert run.truth is not None
     assert run.logs not in run.truth.parents
-    drawn = draw_world(seed=11, requests=N, tenants=60, null=False)
+    drawn = draw_world(seed=11, knobs=Knobs(requests=N))
     hidden = set(drawn.requests.quality.tolist())
     agent = json_lines(run.logs / "agent-spans.jsonl")
     assert not any("propensit" in key for key, _ in leaves(agent))
@@ -177,15 +177,44 @@ def test_the_truth_cannot_be_read_from_the_logs(run: SimulatedRun) -> None:
 
 def test_unlabelled_requests_are_absent_from_the_outcomes_only(tmp_path: Path) -> None:
     """Kills a label share that also drops requests."""
-    partly = simulate(tmp_path, seed=11, requests=N, label_share=0.5)
+    partly = simulate(tmp_path, seed=11, knobs=Knobs(requests=N, label_share=0.5))
     labelled = len({record["traceId"] for record in records(partly.logs / "outcomes.jsonl")})
     assert 0.35 * N < labelled < 0.65 * N
     assert len(json_lines(partly.logs / "litellm.jsonl")) == N
 
 
-@pytest.mark.parametrize("wrong", [{"requests": 3}, {"tenants": 1}, {"label_share": 0.0}])
-def test_sizes_that_make_no_world_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    """Kills a silent empty world."""
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"requests": 3},
+        {"tenants": 1},
+        {"label_share": 0.0},
+        {"actions": 7},
+        {"steps": 9},
+        {"overlap": 0.0},
+        {"event_rate": 0.5},
+        {"icc": 1.0},
+        {"judge_bias": 2.0},
+        {"hidden": 0.5},
+        {"hidden": 2.0, "steps": 4},
+        {"corrupt": -0.1},
+        {"keep_share": 0.0},
+        {"loss_tail": 1.0},
+        {"latency_tail": 0.5},
+        {"inject": ("overspending",)},
+        {"inject": ("over_routing",), "null": True},
+        {"requests": float("nan")},
+    ],
+)
+def test_knobs_that_make_no_world_are_refused(wrong: dict[str, Any]) -> None:
+    """Kills: a silent empty world, or a world other than the one that was asked for."""
     with pytest.raises(ConfigError, match="simulate"):
-        simulate(tmp_path, **{"seed": 1, "requests": 50, **wrong})
-    assert not any(tmp_path.iterdir())
+        Knobs(**wrong)
+
+
+def test_a_folder_with_other_logs_is_refused(tmp_path: Path) -> None:
+    """Kills: plain logs beside packed ones of an earlier run, which readers would add up."""
+    simulate(tmp_path, seed=1, knobs=Knobs(requests=60), with_truth=False)
+    simulate(tmp_path, seed=2, knobs=Knobs(requests=60), with_truth=False)
+    with pytest.raises(ConfigError, match="without other logs"):
+        simulate(tmp_path, seed=1, knobs=Knobs(requests=60), compress=True, with_truth=False)

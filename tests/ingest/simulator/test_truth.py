@@ -7,13 +7,15 @@ import polars as pl
 import pytest
 from shadowprice.ingest.simulator import settings as s
 from shadowprice.ingest.simulator.draw import draw_world
-from shadowprice.ingest.simulator.truth import contrast_truth, decision_truth, injected_truth, quantities
+from shadowprice.ingest.simulator.injected import injected_truth
+from shadowprice.ingest.simulator.knobs import Knobs
+from shadowprice.ingest.simulator.truth import contrast_truth, decision_truth, quantities
 from shadowprice.ingest.simulator.world import World
 
 
 @pytest.fixture(scope="module")
 def drawn() -> World:
-    return draw_world(seed=3, requests=3000, tenants=60, null=False)
+    return draw_world(seed=3, knobs=Knobs(requests=3000))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def test_injected_failures_cost_dollars_and_the_null_world_has_none(
     drawn: World, contrasts: pl.DataFrame
 ) -> None:
     """Kills an injected failure whose undoing would lose money."""
-    injected = injected_truth(drawn, contrasts, null=False)["failures"]
+    injected = injected_truth(drawn, contrasts)["failures"]
     assert {f["mode"] for f in injected} == {
         "over_routing",
         "under_routing",
@@ -109,9 +111,9 @@ def test_injected_failures_cost_dollars_and_the_null_world_has_none(
         "cache_misuse",
     }
     assert all(f["usd"] > 10 for f in injected)
-    null = draw_world(seed=3, requests=3000, tenants=60, null=True)
+    null = draw_world(seed=3, knobs=Knobs(requests=3000, null=True))
     truth = contrast_truth(null)
-    assert injected_truth(null, truth, null=True)["failures"] == []
+    assert injected_truth(null, truth)["failures"] == []
     assert truth.filter(pl.col("quantity") == "net")["over_usd_all"].abs().max() < 1e-6  # type: ignore[operator]
 
 
