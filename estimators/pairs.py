@@ -98,10 +98,15 @@ def pair(scores: Scores, action: str, baseline: str, value: Valuation) -> Pair:
         noise=np.column_stack([noise, np.where(weights4 == 0, 0.0, weights4**2 * noise).sum(axis=1)]),
         tau=_with_net(scores.mu[a] - scores.mu[b], value),
         grades=_grades(scores, value),
-        method=f"AIPW, {p.source} propensities, cross-fitted by {problem.cluster_key}",
+        method=_method(problem, p.source),
         notes=scores.notes,
         value=value,
     )
+
+
+def _method(problem: Problem, source: str) -> str:
+    base = f"AIPW, {source} propensities, cross-fitted by {problem.cluster_key}"
+    return f"{base}, one-step departures with what followed from there on" if problem.stepwise else base
 
 
 def within_contexts(problem: Problem, action: str, baseline: str, value: Valuation) -> Pair:

@@ -15,11 +15,11 @@ from ..errors import SchemaError
 from ..schemas.columns import DECISIONS, FEATURE_PREFIX, REPEATED_CONTEXT
 from ..schemas.config import Config, Identified
 from ..schemas.records import QUANTITIES
+from .steps import SKIP, asked_at_each_step, spent_from_here, with_history
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SKIP: Final = "skip"
 RISK: Final = 3
 """Position of risk among the outcomes."""
 _REQUIRED: Final = ("decision_id", "layer", "decision_point", "action")
@@ -43,7 +43,8 @@ class Problem:
     outcomes: (n, 4) in the order of QUANTITIES, NaN where not observed. arm: (n,) index into arms.
     cluster: (n,) codes into cluster_ids. weight: (n,) 1 / keep_prob.
     events: which outcomes are events, so that they must be counted: a quality of 0 or 1, incidents,
-    losses. risk_in_dollars: risk is the loss, else the incident. left_out: features that only come with
+    losses. risk_in_dollars: risk is the loss, else the incident. stepwise: a row is a step of a request,
+    with what followed from there on as its outcome. left_out: features that only come with
     some of the actions, so that they are no context. declared: the identification class that the user
     states for this decision point.
     """
@@ -62,6 +63,7 @@ class Problem:
     left_out: tuple[str, ...]
     events: tuple[bool, bool, bool, bool]
     risk_in_dollars: bool
+    stepwise: bool = False
     declared: Identified | None = None
 
     @property
@@ -171,10 +173,14 @@ def problems(frame: pl.DataFrame, config: Config) -> Iterator[Problem]:
     for (layer, point), rows in sorted(
         full.group_by("layer", "decision_point"), key=lambda item: str(item[0])
     ):
-        kept = _one_per_request(rows, config) if layer == "agent" else rows
-        if layer == "agent":
-            kept = _cost_to_completion(kept, spread)
-        yield _problem(str(layer), str(point), kept, config)
+        stepwise = layer == "agent" and point in config.optional_points and asked_at_each_step(rows)
+        if stepwise:
+            kept = spent_from_here(with_history(rows), full)
+        elif layer == "agent":
+            kept = _cost_to_completion(_one_per_request(rows, config), spread)
+        else:
+            kept = rows
+        yield _problem(str(layer), str(point), kept, config, stepwise=stepwise)
 
 
 def _with_all_columns(frame: pl.DataFrame) -> pl.DataFrame:
@@ -226,7 +232,7 @@ def _one_per_request(rows: pl.DataFrame, config: Config) -> pl.DataFrame:
     )
 
 
-def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config) -> Problem:
+def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config, *, stepwise: bool) -> Problem:
     rows = rows.sort("decision_id")
     arms = tuple(sorted(rows["action"].unique().to_list()))
     codes = {name: i for i, name in enumerate(arms)}
@@ -252,6 +258,7 @@ def _problem(layer: str, point: str, rows: pl.DataFrame, config: Config) -> Prob
         left_out=left_out,
         events=(not graded, False, False, True),
         risk_in_dollars=in_dollars,
+        stepwise=stepwise,
         declared=config.declared(point),
     )
 

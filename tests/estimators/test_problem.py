@@ -179,10 +179,11 @@ def test_an_optional_point_counts_once_per_request_by_its_first_taken_step() -> 
     assert verify.frame["decision_id"].to_list() == ["a1", "b1"]
 
 
-def test_a_skip_row_yields_to_a_taken_step_of_the_same_request() -> None:
+def test_a_skip_row_without_a_step_yields_to_a_taken_step_of_the_same_request() -> None:
     """Kills a request that skipped first and verified later being counted as skipped."""
     frame = agent_frame().with_columns(
-        action=pl.when(pl.col("decision_id") == "a1").then(pl.lit("skip")).otherwise("action")
+        action=pl.when(pl.col("decision_id") == "a1").then(pl.lit("skip")).otherwise("action"),
+        step=pl.when(pl.col("decision_id") == "a1").then(None).otherwise("step"),
     )
     (verify,) = (p for p in problems(frame, Config()) if p.decision_point == "verify")
     assert verify.frame["decision_id"].to_list() == ["a2", "b1"]
