@@ -230,7 +230,7 @@ def test_bounds_at_the_right_strength_hold_the_truth_where_the_naive_interval_do
     """Kills bounds that are too narrow: with 95 % coverage fewer than 17 of 20 has probability 1.6 %; the
     truth lies well inside, so all are expected. The naive interval, off by the confounding, holds it in
     fewer than half."""
-    regime = Regime(n=2000, identification="O", hidden=2.0, graded=graded)
+    regime = Regime(n=1500, identification="O", hidden=2.0, graded=graded)
     t = truth(regime).ato
     naive = held = 0
     for seed in range(WORLDS):
