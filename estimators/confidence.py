@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, stats
 
 LEVEL: Final = 0.95
@@ -68,14 +70,17 @@ def one_sided(level: float) -> float:
 
 
 def exact_rate(events: float, trials: float, *, level: float = LEVEL) -> tuple[float, float]:
-    """Two-sided exact interval of a probability; counts may be effective ones. Source: Clopper & Pearson 1934."""
+    """Two-sided exact interval of a probability; counts may be effective ones.
+
+    Source: Clopper & Pearson 1934.
+    """
     tail = (1.0 - level) / 2.0
     lower = float(stats.beta.ppf(tail, events, trials - events + 1.0)) if events > 0.0 else 0.0
     return lower, upper_rate(events, trials, level=1.0 - tail)
 
 
 def upper_rate(events: float, trials: float, *, level: float = LEVEL) -> float:
-    """One-sided exact upper bound of a probability; without events 1 - (1 - level)^(1 / trials), near 3 / trials."""
+    """One-sided exact upper bound of a probability; 1 - (1 - level)^(1 / trials) without events."""
     if events >= trials:
         return 1.0
     return float(stats.beta.ppf(level, events + 1.0, trials - events))
