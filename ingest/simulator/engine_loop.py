@@ -213,7 +213,7 @@ class Loop:
         self._finish(state, marks)
 
     def _make_room(self, state: State, marks: Marks) -> bool:
-        """Add the tokens that decoding adds, after preempting the youngest until they fit; whether any was."""
+        """Hold the tokens that decoding adds, preempting the youngest until they fit; whether any was."""
         preempted = False
         while True:
             grow = int(self._growth(state, 1)[0]) if state.began else 0
