@@ -7,10 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from .world import Array, Point, World, request_ids, stream
+from .world import EPOCH_S, Array, Point, World, request_ids, stream
 
-EPOCH_S: Final = 1_793_577_600
-"""The first day of every world: 2026-11-02 00:00 UTC."""
 _LATENCY_SPREAD: Final = 0.4
 """Standard deviation of log latency."""
 _COST_SHAPE: Final = 10.0

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from .traffic import congestion_failure
 from .truth import CACHE_SEGMENT, STALE, TASK_SEGMENT
 from .world import World
 
@@ -45,6 +46,8 @@ def injected_truth(world: World, contrasts: pl.DataFrame) -> dict[str, Any]:
                 "net_usd_per_decision": row["ato"],
             }
         )
+    if world.traffic is not None:
+        failures.append(congestion_failure(world.traffic))
     hidden = {
         "layer": "router",
         "decision_point": "model",

@@ -18,6 +18,7 @@ from .context import make_context
 from .draw import draw_world
 from .injected import injected_truth
 from .knobs import Knobs
+from .traffic import traffic_truth
 from .truth import CACHE_SEGMENT, TASK_SEGMENT, contrast_truth, decision_truth
 from .truth_prices import price_truth, regret_truth
 from .world import World
@@ -35,7 +36,8 @@ _GZIP_LEVEL: Final = 9
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedRun:
     """Where a simulated run lies. logs: what an auditor may see. truth: decisions, contrasts,
-    prices and regrets (parquet) and injected.json, None when not asked for. modes: what was injected."""
+    prices and regrets (parquet) and injected.json, with congestion also engine_requests and engine_steps;
+    None when not asked for. modes: what was injected."""
 
     logs: Path
     config: Path
@@ -130,6 +132,8 @@ def _write_truth(folder: Path, world: World) -> Path:
         "prices": price_truth(world),
         "regrets": regret_truth(world),
     }
+    if world.traffic is not None:
+        tables |= traffic_truth(world.traffic)
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.parquet") as path:
             table.write_parquet(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 from . import settings as s
 from .knobs import Knobs
 
+if TYPE_CHECKING:
+    from .traffic import Traffic
+
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Texts = NDArray[np.str_]
 
+EPOCH_S: Final = 1_793_577_600
+"""The first day of every world: 2026-11-02 00:00 UTC."""
 LAST_TESTS: Final = ("none", "pass", "alarm")
 """What an agent that works step by step knows of its latest verification."""
 
@@ -120,7 +125,8 @@ class Episodes:
 class World:
     """Everything about one seed; `resolved`, `incident` and `loss_usd` are what the users saw.
 
-    kept: requests that log sampling left in the logs. delegate, episodes: None where the world has none.
+    kept: requests that log sampling left in the logs. delegate, episodes, traffic (what else the engine
+    serves): None where the world has none.
     """
 
     seed: int
@@ -137,6 +143,7 @@ class World:
     incident: Flags
     loss_usd: Array
     kept: Flags
+    traffic: Traffic | None
 
     @property
     def points(self) -> tuple[Point, ...]:

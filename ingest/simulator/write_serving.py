@@ -9,8 +9,9 @@ import numpy as np
 
 from .context import Context
 from .otlp import Entry, span, span_lines
+from .traffic import BAND_SEGMENT, Traffic
 from .truth import CACHE_SEGMENT, FRESH, STALE
-from .world import hex_ids, stream
+from .world import EPOCH_S, hex_ids, stream
 from .write_steps import chosen
 
 REPLICAS: Final = ("vllm-0", "vllm-1")
@@ -27,6 +28,9 @@ def serving_lines(ctx: Context) -> Iterator[bytes]:
     for replica, name in enumerate(REPLICAS):
         engine = {"service.name": "vllm", "service.instance.id": name}
         yield from span_lines(_engine_spans(ctx, ids, replica), resource=engine, scope="vllm.llm_engine")
+        if ctx.world.traffic is not None:
+            others = _traffic_spans(ctx.world.seed, ctx.world.traffic, replica)
+            yield from span_lines(others, resource=engine, scope="vllm.llm_engine")
 
 
 def _cache_spans(ctx: Context, ids: list[str]) -> Iterator[list[Entry]]:
@@ -87,3 +91,25 @@ def _engine_spans(ctx: Context, parents: list[str], replica: int) -> Iterator[li
         own = (ctx.request_ids[i], ids[j], parents[j])
         start = float(ctx.call_at[i]) - total
         yield [span(own, name="llm_request", start_s=start, seconds=total, attributes=given)]
+
+
+def _traffic_spans(seed: int, traffic: Traffic, replica: int) -> Iterator[list[Entry]]:
+    """One request span for each of the engine's other requests, with the times that the engine had."""
+    served, given = traffic.served, traffic.arrivals
+    ids = hex_ids(seed, "traffic span", len(traffic.ids), size=8)
+    bands = traffic.bands
+    for j in np.flatnonzero(served.replica == replica).tolist():
+        told = {
+            "gen_ai.request.id": traffic.ids[j],
+            "gen_ai.usage.prompt_tokens": int(given.prompt_tok[j]),
+            "gen_ai.usage.completion_tokens": int(given.output_tok[j]),
+            "gen_ai.latency.time_in_queue": float(served.queue_s[j].round(6)),
+            "gen_ai.latency.time_to_first_token": float(served.ttft_s[j].round(6)),
+            "gen_ai.latency.e2e": float(served.latency_s[j].round(6)),
+            "gen_ai.latency.time_in_model_decode": float(served.decode_s[j].round(6)),
+            "shadowprice.tenant_id": f"team-{int(traffic.tenant[j]):03d}",
+            f"shadowprice.{BAND_SEGMENT}": bands[j],
+        }
+        own = (traffic.ids[j], ids[j], "")
+        start, spent = EPOCH_S + float(given.time_s[j]), float(served.latency_s[j])
+        yield [span(own, name="llm_request", start_s=start, seconds=spent, attributes=told)]
