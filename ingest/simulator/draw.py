@@ -13,6 +13,7 @@ from .agent_steps import draw_episodes
 from .draw_points import corrupted, delegate_point, of_class, reuse_point, router_point, verify_point
 from .knobs import Knobs
 from .regime_log import adaptive
+from .stale import draw_training
 from .traffic import draw_traffic
 from .world import Array, Flags, Ints, Point, Requests, World, per_request, stream
 
@@ -67,6 +68,7 @@ def draw_world(*, seed: int, knobs: Knobs) -> World:
         loss_usd=np.where(hurt, _losses(rng, met.n, knobs), 0.0).round(2),
         kept=stream(seed, "log sampling").random(met.n) < np.where(resolved, knobs.keep_share, 1.0),
         traffic=draw_traffic(seed, knobs) if "serving_congestion" in knobs.modes else None,
+        training=draw_training(seed, knobs) if "stale_rollouts" in knobs.modes else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from .stale import stale_failure
 from .traffic import congestion_failure
 from .truth import CACHE_SEGMENT, STALE, TASK_SEGMENT
 from .world import World
@@ -48,6 +49,8 @@ def injected_truth(world: World, contrasts: pl.DataFrame) -> dict[str, Any]:
         )
     if world.traffic is not None:
         failures.append(congestion_failure(world.traffic))
+    if world.training is not None:
+        failures.append(stale_failure(world.training))
     hidden = {
         "layer": "router",
         "decision_point": "model",

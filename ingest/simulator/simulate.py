@@ -18,6 +18,7 @@ from .context import make_context
 from .draw import draw_world
 from .injected import injected_truth
 from .knobs import Knobs
+from .stale import training_truth
 from .traffic import traffic_truth
 from .truth import CACHE_SEGMENT, TASK_SEGMENT, contrast_truth, decision_truth
 from .truth_prices import price_truth, regret_truth
@@ -26,7 +27,7 @@ from .write_agent import agent_lines
 from .write_outcomes import outcome_lines
 from .write_router import router_lines
 from .write_serving import serving_lines
-from .write_training import ROLLOUT_MAPPING, rollout_lines
+from .write_training import rollout_lines, rollout_mapping
 
 USUAL: Final = Knobs()
 _MAPPING: Final = "rollouts.mapping.toml"
@@ -36,8 +37,9 @@ _GZIP_LEVEL: Final = 9
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedRun:
     """Where a simulated run lies. logs: what an auditor may see. truth: decisions, contrasts,
-    prices and regrets (parquet) and injected.json, with congestion also engine_requests and engine_steps;
-    None when not asked for. modes: what was injected."""
+    prices and regrets (parquet) and injected.json, with congestion also engine_requests and engine_steps,
+    with stale rollouts also rollouts, updates and training; None when not asked for. modes: what was
+    injected."""
 
     logs: Path
     config: Path
@@ -68,7 +70,7 @@ def simulate(
     ctx = make_context(world)
     for name, lines in writers.items():
         _write(logs / names[name], (line + b"\n" for line in lines(ctx)), compress=compress)
-    _write(logs / _MAPPING, [ROLLOUT_MAPPING.encode()])
+    _write(logs / _MAPPING, [rollout_mapping(world).encode()])
     _write(out / FILE_NAME, [config_text(knobs).encode()])
     truth = _write_truth(out / "truth", world) if with_truth else None
     return SimulatedRun(
@@ -134,6 +136,8 @@ def _write_truth(folder: Path, world: World) -> Path:
     }
     if world.traffic is not None:
         tables |= traffic_truth(world.traffic)
+    if world.training is not None:
+        tables |= training_truth(world.training, world.knobs)
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.parquet") as path:
             table.write_parquet(path)

@@ -14,6 +14,7 @@ from .knobs import Knobs
 
 if TYPE_CHECKING:
     from .traffic import Traffic
+    from .training import TrainPath
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -126,7 +127,7 @@ class World:
     """Everything about one seed; `resolved`, `incident` and `loss_usd` are what the users saw.
 
     kept: requests that log sampling left in the logs. delegate, episodes, traffic (what else the engine
-    serves): None where the world has none.
+    serves), training (a trainer that keeps stale rollouts): None where the world has none.
     """
 
     seed: int
@@ -144,6 +145,7 @@ class World:
     loss_usd: Array
     kept: Flags
     traffic: Traffic | None
+    training: TrainPath | None
 
     @property
     def points(self) -> tuple[Point, ...]:
