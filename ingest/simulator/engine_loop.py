@@ -83,7 +83,7 @@ class Loop:
             for i in due:
                 if i in sampled:
                     before[i] = state.copy()
-            if not (state.running or state.waiting):
+            if self._rests(state, due):
                 marks.fresh.add(due[0])
             self._join(state, due)
             self._advance(state, marks)
@@ -97,8 +97,7 @@ class Loop:
         marks = Marks()
         while self._more(state):
             due = self._due(state, removed)
-            idle = not (state.running or state.waiting)
-            if idle and (not due or (due[0] > removed and due[0] in fresh)):
+            if self._rests(state, due) and (not due or (due[0] > removed and due[0] in fresh)):
                 break
             self._join(state, due)
             self._advance(state, marks)
@@ -122,6 +121,10 @@ class Loop:
                 found.append(i)
             at += 1
         return found
+
+    def _rests(self, state: State, due: list[int]) -> bool:
+        """Whether nothing of the past is left when `due` arrive: no work, and no wait for the last step."""
+        return not (state.running or state.waiting or (due and self.time[due[0]] < state.now))
 
     def _join(self, state: State, due: list[int]) -> None:
         if not due:
