@@ -91,3 +91,25 @@ def percentiles(draws: NDArray[np.float64], *, level: float = LEVEL) -> tuple[fl
     tail = (1.0 - level) / 2.0
     lower, upper = np.quantile(draws, [tail, 1.0 - tail])
     return float(lower), float(upper)
+
+
+def bernstein_half_width(variance: float, span: float, n: int, *, level: float = LEVEL) -> float:
+    """Half the width of the two-sided empirical Bernstein interval of a mean of n terms.
+
+    sqrt(2 V log(2 / d) / n) + 7 b log(2 / d) / (3 (n - 1)) on each side, which errs with probability d. Holds
+    at every n for independent terms in an interval of length `span`. Source: Maurer & Pontil 2009, theorem 4.
+    """
+    log_term = math.log(2.0 / ((1.0 - level) / 2.0))
+    return math.sqrt(2.0 * variance * log_term / n) + 7.0 * span * log_term / (3.0 * (n - 1))
+
+
+def sequence_half_width(sd: float, n: int, *, tightest: int, level: float = LEVEL) -> float:
+    """Half the width at n of an asymptotic confidence sequence, which holds at all sample sizes together.
+
+    sd sqrt(2 (n r + 1) / (n^2 r) log(sqrt(n r + 1) / alpha)), with r such that it is tightest near the sample
+    size `tightest`. Source: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, Annals of Statistics 52.
+    """
+    alpha = 1.0 - level
+    r = (-2.0 * math.log(alpha) + math.log(-2.0 * math.log(alpha) + 1.0)) / tightest
+    grown = n * r + 1.0
+    return sd * math.sqrt(2.0 * grown / (n * n * r) * math.log(math.sqrt(grown) / alpha))

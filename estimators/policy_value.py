@@ -1,29 +1,25 @@
-"""The value of a target policy from logs of another, with the weights' diagnostics as gates."""
+"""The value of a target policy from logs of another, by nine estimators and behind gates on the weights."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Iterator
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from ..errors import SchemaError
+from ..errors import ConfigError
 from ..schemas.config import Config
 from ..schemas.records import QUANTITIES
-from .confidence import interval
-from .design import make_design
-from .folds import cluster_folds
-from .gates import MIN_CLUSTERS, MIN_ESS, effective_clusters
-from .jackknife import WeightedMean, cluster_sums, weighted_mean
-from .learners import ridge
-from .problem import Problem, check_frame, problems
-from .propensity import deterministic_rows, logged_choice, logged_fault
+from . import policy_estimators as formulas
+from .policy_estimators import Contribution, Terms
+from .policy_intervals import KINDS, Kind, anytime, cluster_t, empirical_bernstein, span_of
+from .policy_mips import mips_rows
+from .policy_rows import PolicyRows, missing_outcomes, outcome_model, policy_rows, weight_refusal
+from .policy_target import Target
 
-Array = NDArray[np.float64]
+Quantity: TypeAlias = Literal["quality", "cost", "latency", "risk"]
 
-_MEAN_WEIGHT_Z: Final = 4.0
-"""The mean weight must be 1 within this many standard errors, or the log does not support the target."""
 _COLUMNS: Final = {
     "estimator": pl.String,
     "quantity": pl.String,
@@ -34,123 +30,127 @@ _COLUMNS: Final = {
     "ess": pl.Float64,
     "reason": pl.String,
 }
+_ESTIMATORS: Final = ("IPS", "SNIPS", "DR", "DM", "clipped IPS", "SNDR", "SWITCH-DR", "DRos")
+_SHRUNK: Final = ("SWITCH-DR", "DRos")
+_MODEL_ONLY: Final = "no interval: the error of the outcome model is unknown; for comparison only"
+
+Row: TypeAlias = tuple[str, str, float | None, float | None, float | None, int, float, str | None]
 
 
 def policy_value(
     decisions: pl.DataFrame,
-    target: pl.DataFrame | Literal["uniform"],
-    quantity: Literal["quality", "cost", "latency", "risk"] = "quality",
+    target: Target,
+    quantity: Quantity = "quality",
     seed: int = 0,
     *,
     config: Config | None = None,
+    interval: Kind = "cluster-t",
+    action_features: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """The mean outcome had `target` chosen: one row per estimator (IPS, SNIPS, DR), value or reason.
+    """The mean outcome had `target` chosen: one row per estimator, value or reason.
 
     decisions: one decision point in the decisions layout. target: rows (decision_id, action, probability),
-    absent pairs having probability 0, or "uniform" over the actions of the log. w = pi(A) / e(A);
-    IPS = mean(w Y), SNIPS = sum(w Y) / sum(w), DR = mean(sum_a pi(a) q(x, a) + w (Y - q(x, A))), each with
-    a leave-one-cluster-out t interval. Refused when the effective sample size of the weights is below 30
-    or their mean is not 1.
+    absent pairs having probability 0; a polars expression of the action; a function of the decisions that
+    gives either; "uniform" over the actions of the log, or "logged". w = pi(A) / e(A). IPS, SNIPS, DR, the
+    direct method DM, IPS clipped at sqrt(n), self-normalised DR, SWITCH-DR and DR with optimistic shrinkage,
+    see `policy_estimators`; MIPS when `action_features` (action, columns that describe it) is given.
 
-    Raises: SchemaError when the frame holds several decision points or is not in the layout.
-    Source: Horvitz & Thompson 1952; Dudik, Langford & Li 2011.
+    interval: "cluster-t", leave one cluster out; "empirical-bernstein", valid at every n where terms are
+    bounded; "anytime", valid however often the log is read. Refused when the effective sample size of the
+    weights is below 30, their mean is not 1, or the target takes actions that the log never took.
+
+    SWITCH-DR and DRos have the interval of DR, for theirs would ignore the bias that they accept.
+    A reason beside a value says what limits it: DM has no interval, and clipping tells what it cut.
+
+    Raises: SchemaError when the frame holds several decision points or is not in the layout, or the target
+    is no distribution; ConfigError for an unknown interval or quantity.
     """
-    check_frame(decisions)
-    found = list(problems(decisions, config or Config()))
-    if len(found) != 1:
-        raise SchemaError(
-            f"{len(found)} decision points", where="policy_value", expected="one", cure="Filter the frame."
-        )
-    problem = found[0]
-    j = QUANTITIES.index(quantity)
-    y = problem.outcomes[:, j]
-    design = make_design(problem.frame, problem.features)
-    folds = cluster_folds(problem.cluster_ids, seed=seed, repeat=0)[problem.cluster]
-    pi = _target_matrix(problem, target)
-    rows = np.arange(problem.n)
-    chosen = logged_choice(problem)
-    w = np.zeros(problem.n) if isinstance(chosen, str) else pi[rows, problem.arm] / chosen
-    ess = float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0
-    reason = chosen if isinstance(chosen, str) else _refusal(problem, w, y, ess)
+    _check(quantity, interval)
+    rows = policy_rows(decisions, target, config)
+    y = rows.problem.outcomes[:, QUANTITIES.index(quantity)]
+    reason = weight_refusal(rows) if rows.fault else missing_outcomes(y) or weight_refusal(rows)
     if reason is not None:
-        return _frame([(name, quantity, None, None, None, problem.n, ess, reason) for name in _ESTIMATORS])
-    q = _reward_model(problem, design.linear, y, folds)
-    direct = (pi * q).sum(axis=1)
-    residual = direct + w * (y - q[rows, problem.arm])
-    means = (
-        _mean(problem, w * y, problem.weight),
-        _mean(problem, y, w * problem.weight),
-        _mean(problem, residual, problem.weight),
+        out = [_row(rows, name, quantity, None, reason) for name in _ESTIMATORS]
+    else:
+        out = list(_estimates(rows, quantity, interval, seed))
+    if action_features is not None:
+        out.append(_mips(rows, target, quantity, action_features, interval))
+    return pl.DataFrame(out, schema=_COLUMNS, orient="row")
+
+
+def _check(quantity: str, interval: str) -> None:
+    for found, allowed, name in ((quantity, QUANTITIES[:4], "quantity"), (interval, KINDS, "interval")):
+        if found not in allowed:
+            raise ConfigError(f"{name} is '{found}'", where="policy_value", expected=", ".join(allowed))
+
+
+def _estimates(rows: PolicyRows, quantity: str, interval: Kind, seed: int) -> Iterator[Row]:
+    y = rows.problem.outcomes[:, QUANTITIES.index(quantity)]
+    own, direct = outcome_model(rows, y[:, None], seed=seed)
+    terms = Terms(w=rows.w, y=y, own=own[:, 0], direct=direct[:, 0], weight=rows.problem.weight)
+    cap = float(np.sqrt(rows.problem.n))
+    parts = {
+        "IPS": formulas.ips(terms),
+        "SNIPS": formulas.snips(terms),
+        "DR": formulas.doubly_robust(terms),
+        "DM": formulas.direct_method(terms),
+        "clipped IPS": formulas.clipped_ips(terms, cap),
+        "SNDR": formulas.self_normalised_dr(terms),
+        "SWITCH-DR": formulas.switch_dr(terms, formulas.choose_tau(terms)),
+        "DRos": formulas.shrunk_dr(terms, formulas.choose_lambda(terms)),
+    }
+    for name in _ESTIMATORS:
+        row = _estimate(rows, name, quantity, parts[name], interval, cap)
+        yield _widened(row, rows, parts["DR"], interval) if name in _SHRUNK else row
+
+
+def _widened(row: Row, rows: PolicyRows, unshrunk: Contribution, interval: Kind) -> Row:
+    """`row` with the interval of the doubly robust value, which it may not leave.
+
+    What shrinkage removes shows up as bias that the shrunk terms cannot see: their own interval is short
+    and misses.
+    """
+    name, quantity, value, _, _, n, ess, reason = row
+    if value is None:
+        return row
+    _, lower, upper = cluster_t(rows, unshrunk) if interval == "cluster-t" else anytime(rows, unshrunk)
+    return (name, quantity, value, min(lower, value), max(upper, value), n, ess, reason)
+
+
+def _estimate(
+    rows: PolicyRows, name: str, quantity: str, part: Contribution, interval: Kind, cap: float
+) -> Row:
+    if name == "DM":
+        value = cluster_t(rows, part)[0]
+        return (name, quantity, value, None, None, rows.problem.n, rows.ess, _MODEL_ONLY)
+    if interval == "empirical-bernstein":
+        span = span_of(rows, name, quantity, cap)
+        if isinstance(span, str):
+            return _row(rows, name, quantity, None, span)
+        ends = empirical_bernstein(rows, part, span)
+    else:
+        ends = cluster_t(rows, part) if interval == "cluster-t" else anytime(rows, part)
+    largest = (
+        1.0 if quantity == "quality" else float(rows.problem.outcomes[:, QUANTITIES.index(quantity)].max())
     )
-    out: list[tuple[object, ...]] = []
-    for name, mean in zip(_ESTIMATORS, means, strict=True):
-        value, se = float(mean.theta[0]), float(np.sqrt(mean.cov[0, 0]))
-        out.append((name, quantity, value, *interval(value, se, mean.df), problem.n, ess, None))
-    return _frame(out)
+    value, lower, upper = ends
+    return _row(rows, name, quantity, (value, lower, upper + part.short * largest), part.note)
 
 
-_ESTIMATORS: Final = ("IPS", "SNIPS", "DR")
+def _mips(rows: PolicyRows, target: Target, quantity: str, features: pl.DataFrame, interval: Kind) -> Row:
+    y = rows.problem.outcomes[:, QUANTITIES.index(quantity)]
+    marginal = mips_rows(rows, target, features)
+    if isinstance(marginal, str):
+        return _row(rows, "MIPS", quantity, None, marginal)
+    reason = missing_outcomes(y) or weight_refusal(marginal)
+    if reason is not None:
+        return _row(marginal, "MIPS", quantity, None, reason)
+    terms = Terms(w=marginal.w, y=y, own=0 * y, direct=0 * y, weight=rows.problem.weight)
+    return _estimate(marginal, "MIPS", quantity, formulas.ips(terms), interval, np.inf)
 
 
-def _target_matrix(problem: Problem, target: pl.DataFrame | Literal["uniform"]) -> Array:
-    """Probability (n, K) that the target takes each arm."""
-    k = len(problem.arms)
-    if isinstance(target, str):
-        return np.full((problem.n, k), 1.0 / k)
-    missing = {"decision_id", "action", "probability"} - set(target.columns)
-    if missing:
-        raise SchemaError(f"columns {sorted(missing)} are missing", where="policy_value target")
-    position = pl.DataFrame({"decision_id": problem.frame["decision_id"], "row": np.arange(problem.n)})
-    known = target.filter(pl.col("action").is_in(list(problem.arms))).join(position, on="decision_id")
-    arm = known["action"].replace_strict({a: i for i, a in enumerate(problem.arms)}, return_dtype=pl.Int64)
-    pi = np.zeros((problem.n, k))
-    pi[known["row"].to_numpy(), arm.to_numpy()] = known["probability"].to_numpy()
-    if not np.isfinite(pi).all() or (pi < 0).any() or (pi.sum(axis=1) > 1 + 1e-6).any():
-        raise SchemaError("target probabilities are not a distribution", where="policy_value target")
-    return pi
-
-
-def _refusal(problem: Problem, w: Array, y: Array, ess: float) -> str | None:
-    if deterministic_rows(problem.frame).any():
-        return "a rule fixed some choices, so the target cannot be weighted from this log"
-    if np.isnan(y).any():
-        return f"{int(np.isnan(y).sum())} decisions have no outcome"
-    if ess < MIN_ESS:
-        share = float(w.max() / w.sum()) if w.any() else 1.0
-        return (
-            f"effective sample size {ess:.0f} of {problem.n}, one decision carries {share:.0%} of the "
-            f"weight; {MIN_ESS:.0f} are needed"
-        )
-    fault = logged_fault(problem)
-    if fault is not None:
-        return fault
-    g = effective_clusters(problem.cluster, w > 0)
-    if g < MIN_CLUSTERS:
-        return f"{g:.1f} effective clusters; {MIN_CLUSTERS:.0f} are needed"
-    se = float(w.std() / np.sqrt(w.size))
-    if abs(w.mean() - 1.0) > _MEAN_WEIGHT_Z * se + 1e-9:
-        return f"the mean weight is {w.mean():.2f} instead of 1: the log does not cover the target"
-    return None
-
-
-def _reward_model(problem: Problem, linear: Array, y: Array, folds: NDArray[np.int64]) -> Array:
-    """Cross-fitted q(x, a) for every arm (n, K): ridge on context and arm."""
-    k = len(problem.arms)
-    arms = np.eye(k)
-    own = np.hstack([linear, arms[problem.arm]])
-    q = np.empty((problem.n, k))
-    for fold in np.unique(folds):
-        train, test = folds != fold, folds == fold
-        blank = np.hstack([linear[test], np.zeros((int(test.sum()), k))])
-        every = [blank + np.hstack([np.zeros(linear.shape[1]), arms[a]]) for a in range(k)]
-        stacked = ridge(own[train], y[train][:, None], np.vstack(every))[:, 0]
-        q[test] = stacked.reshape(k, -1).T
-    return q
-
-
-def _mean(problem: Problem, d: Array, h: Array) -> WeightedMean:
-    return weighted_mean(cluster_sums(d[:, None], h, problem.cluster, len(problem.cluster_ids)))
-
-
-def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
+def _row(
+    rows: PolicyRows, name: str, quantity: str, ends: tuple[float, float, float] | None, reason: str | None
+) -> Row:
+    value, lower, upper = ends or (None, None, None)
+    return (name, quantity, value, lower, upper, rows.problem.n, rows.ess, reason)

@@ -41,14 +41,15 @@ def test_the_published_values_of_bts_from_random_logs_are_reproduced(bench: Modu
     assert found["IPS"] == pytest.approx(0.004553, abs=5e-7)
     assert found["SNIPS"] == pytest.approx(0.004776, abs=5e-7)
     assert found["DR"] == pytest.approx(0.004727, abs=2e-4)  # the reward model is another
-    for row in values.iter_rows(named=True):
+    assert found["DM"] == pytest.approx(0.003545, abs=3e-4)  # published with a logistic model per position
+    for row in values.drop_nulls("lower").iter_rows(named=True):
         assert row["lower"] <= row["value"] <= row["upper"]
 
 
 def test_the_uniform_target_from_bts_logs_of_women_is_refused(bench: ModuleType, folder: Path) -> None:
     """Kills a value that rests on two decisions: the largest weight is 21,739."""
     values = sp.policy_value(bench.load(folder, "bts", "women"), "uniform")
-    assert values["value"].null_count() == 3
+    assert values["value"].null_count() == values.height
     assert values["ess"][0] == pytest.approx(2, abs=0.6)
     assert "effective sample size 2 of 10000" in values["reason"][0]
 
@@ -59,8 +60,8 @@ def test_the_uniform_target_from_other_bts_logs_has_an_interval(
 ) -> None:
     """Kills a refusal of everything."""
     values = sp.policy_value(bench.load(folder, "bts", campaign), "uniform")
-    assert values["reason"].null_count() == 3
+    assert values["value"].null_count() == 0
     assert values["ess"][0] == pytest.approx(ess, abs=1)
-    for row in values.iter_rows(named=True):
+    for row in values.drop_nulls("lower").iter_rows(named=True):
         assert 0 <= row["value"] <= 0.02
         assert row["lower"] < row["value"] < row["upper"]
