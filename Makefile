@@ -4,6 +4,7 @@
 #   make test    install for development, then lint, format check, types and the whole test suite
 #   make test-lowest   the test suite on the oldest libraries that pyproject.toml admits
 #   make bench   time, peak memory and accuracy on larger inputs
+#   make bench-coverage   coverage of the intervals beside econml, doubleml, Wald and an oracle; about an hour
 #   make clean   remove everything that these made
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ JOBS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find . -path './$(VENV)*' -prune -o -path ./build -prune -o -name '*.py' -print)
 
-.PHONY: audit test test-lowest bench clean
+.PHONY: audit test test-lowest bench bench-coverage clean
 .DELETE_ON_ERROR:
 
 audit: $(VENV)/.installed
@@ -38,8 +39,11 @@ bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_routellm.py
 	$(BIN)/python benchmarks/bench_open_bandit.py
 
+bench-coverage: $(VENV)/.installed-for-development
+	$(BIN)/python benchmarks/bench_coverage.py --check
+
 clean:
-	rm -rf $(VENV) $(VENV)-lowest build dist out-audit shadowprice.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest build dist out-audit out-coverage shadowprice.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
