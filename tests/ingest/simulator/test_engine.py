@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from shadowprice.errors import ConfigError
+from shadowprice.ingest.simulator import engine_loop
 from shadowprice.ingest.simulator.engine import Arrivals, EngineSettings, Served, engine_steps, serve
 from shadowprice.schemas.columns import ENGINE_STEPS
 
@@ -82,6 +83,78 @@ def test_a_request_alone_takes_the_sum_of_its_steps() -> None:
     assert served.ttft_s[0] == pytest.approx(first, rel=1e-12)
     assert served.decode_s[0] == pytest.approx(decode, rel=1e-12)
     assert served.queue_s[0] == 0
+
+
+def served_naively(arrivals: Arrivals, s: EngineSettings) -> tuple[np.ndarray, int]:
+    """Latencies and preemptions, one step and one token at a time, without noise or speculation."""
+    n, now, came = arrivals.n, 0.0, 0
+    done, held, last = np.zeros(n, dtype=int), np.zeros(n, dtype=int), np.zeros(n)
+    goal = np.zeros(n, dtype=int)  # tokens to hold before the next decode
+    queue, running, preemptions = [], [], 0
+    while came < n or queue or running:
+        if not queue and not running:
+            now = max(now, arrivals.time_s[came])
+        while came < n and arrivals.time_s[came] <= now:
+            queue.append(came)
+            came += 1
+        decoders = [i for i in running if held[i] == goal[i]]
+        pushed = False
+        while held.sum() + len(decoders) > s.kv_cap:
+            i = running.pop()
+            decoders = [j for j in decoders if j != i]
+            held[i], pushed, preemptions = 0, True, preemptions + 1
+            queue.insert(0, i)
+        held[decoders] += 1
+        budget, pairs, prefill = s.token_budget - len(decoders), 0.0, 0
+        fillers = [i for i in running if i not in decoders]
+        while True:
+            for i in fillers:
+                chunk = min(goal[i] - held[i], budget, s.kv_cap - held.sum())
+                pairs += chunk * (held[i] + chunk / 2)
+                held[i] += chunk
+                budget -= chunk
+                prefill += chunk
+            if pushed or not queue or budget == 0 or len(running) == s.max_seqs:
+                break
+            head = queue[0]
+            goal[head] = arrivals.prompt_tok[head] + done[head]
+            promised = held.sum() + sum(goal[i] - held[i] for i in running if i not in decoders)
+            if running and promised + goal[head] > 0.99 * s.kv_cap:
+                break
+            fillers = [queue.pop(0)]
+            running += fillers
+        now += s.base_s + s.prefill_s * prefill + s.attention_s * pairs + s.kv_s * held.sum()
+        now += s.decode_s * len(decoders)
+        done[decoders] += 1
+        goal[decoders] += 1
+        for i in [i for i in running if held[i] == goal[i] and done[i] == arrivals.output_tok[i] - 1]:
+            running.remove(i)
+            held[i], last[i] = 0, now
+    return last - arrivals.time_s, preemptions
+
+
+@pytest.mark.parametrize(("cap", "budget", "per_s"), [(100_000, 512, 3.0), (22_000, 512, 2.0), (700, 64, 25)])
+def test_latencies_equal_those_of_an_engine_that_counts_token_by_token(
+    cap: int, budget: int, per_s: float
+) -> None:
+    """Kills a shortcut over quiet steps that differs from taking them one by one."""
+    arrivals = load(120, per_s=per_s) if cap > 20_000 else short_only(150, per_s=per_s)
+    settings = EngineSettings(noise=0.0, kv_cap=cap, token_budget=budget, max_seqs=20)
+    expected, preemptions = served_naively(arrivals, settings)
+    served = serve(arrivals, settings, seed=1)
+    assert np.abs(served.latency_s - expected).max() < 1e-8
+    assert served.preemptions.sum() == preemptions
+    assert preemptions > 20 or cap > 700
+
+
+def test_the_length_of_a_quiet_stretch_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills luck that is drawn per stretch, and drafted tokens counted once per stretch."""
+    arrivals, settings = load(200, per_s=2.0), EngineSettings(noise=0.3, draft=2, kv_cap=30_000)
+    long = serve(arrivals, settings, seed=3)
+    monkeypatch.setattr(engine_loop, "_STRETCH", 1)
+    short = serve(arrivals, settings, seed=3)
+    assert np.abs(long.latency_s - short.latency_s).max() < 1e-8
+    assert long.steps.height == short.steps.height
 
 
 @pytest.mark.parametrize("draft", [0, 4])

@@ -84,25 +84,23 @@ def test_in_a_single_queue_the_replay_equals_the_recursion_on_waits_even_with_no
 
 @pytest.mark.slow
 def test_mean_external_delay_in_an_mg1_queue_follows_the_formula_for_short_and_long() -> None:
-    """Kills a delay that forgets those behind. MED_c = rate (E S_c^2/(2(1-r)) + (rate E S^2/2) E S_c/(1-r)^2).
+    """Kills a delay that forgets those behind: rate (E S_c^2/(2(1-r)) + (rate E S^2/2) E S_c/(1-r)^2).
 
-    Tolerance 3 %: with load .4 and 300,000 requests the Monte Carlo error of both means is below 1 %.
+    Tolerance 3 %: with 120,000 requests at load .28, and the moments of this draw, the standard error of
+    the means is about 1 % (seen over seeds).
     """
     rng = np.random.default_rng(4)
-    n, rate = 300_000, 1.0
+    n = 120_000
+    time = rng.exponential(1 / 0.7, n).cumsum()
     long = rng.random(n) < 0.2
     size = np.where(long, rng.integers(500, 1_500, n), rng.integers(100, 400, n))
-    arrivals = Arrivals(
-        time_s=rng.exponential(1 / rate, n).cumsum(), prompt_tok=size, output_tok=np.ones(n, dtype=np.int64)
-    )
+    arrivals = Arrivals(time_s=time, prompt_tok=size, output_tok=np.ones(n, dtype=np.int64))
     found = external_delay(arrivals, QUEUE, np.arange(n), seed=1)
-    short_s, long_s = np.arange(100, 400) / 1e3, np.arange(500, 1_500) / 1e3
-    mean = 0.8 * short_s.mean() + 0.2 * long_s.mean()
-    square = 0.8 * (short_s**2).mean() + 0.2 * (long_s**2).mean()
-    r = rate * mean
-    for inside, own in ((~long, short_s), (long, long_s)):
-        direct = (own**2).mean() / (2 * (1 - r))
-        backlog = rate * square / 2 * own.mean() / (1 - r) ** 2
+    work, rate = size / 1e3, n / time[-1]
+    r = rate * work.mean()
+    for inside in (~long, long):
+        direct = (work[inside] ** 2).mean() / (2 * (1 - r))
+        backlog = rate * (work**2).mean() / 2 * work[inside].mean() / (1 - r) ** 2
         assert found[inside].mean() == pytest.approx(rate * (direct + backlog), rel=0.03)
 
 
