@@ -54,6 +54,8 @@ def pairs(given: dict[str, Any]) -> list[Entry]:
 
 
 def _any_value(value: object) -> Entry:
+    if isinstance(value, str):
+        return {"stringValue": value}
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):

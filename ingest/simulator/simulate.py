@@ -71,7 +71,7 @@ def simulate(
     for name, lines in writers.items():
         _write(logs / names[name], (line + b"\n" for line in lines(ctx)), compress=compress)
     _write(logs / _MAPPING, [rollout_mapping(world).encode()])
-    _write(out / FILE_NAME, [config_text(knobs).encode()])
+    _write(out / FILE_NAME, [config_text().encode()])
     truth = _write_truth(out / "truth", world) if with_truth else None
     return SimulatedRun(
         logs=logs,
@@ -83,15 +83,14 @@ def simulate(
     )
 
 
-def config_text(knobs: Knobs = USUAL) -> str:
-    """The shadowprice.toml that prices a simulated world; an agent of several steps logs what it skips."""
+def config_text() -> str:
+    """The shadowprice.toml that prices every simulated world."""
     values = "\n".join(f'{c.name} = "{c.value_usd:g} USD/task"' for c in s.CLASSES)
-    optional = '["verify"]' if knobs.steps == 1 else "[]"
     return f"""\
 # What a solved task is worth, and what waiting and incidents cost, in the simulated world.
 cluster = "tenant_id"
 segments = ["{TASK_SEGMENT}", "{CACHE_SEGMENT}"]
-optional_points = {optional}
+optional_points = ["verify"]
 
 [quality]
 name = "resolved"

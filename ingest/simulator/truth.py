@@ -30,7 +30,8 @@ def potential(world: World, point: Point, name: Literal["quality", "incident"]) 
 def quantities(world: World, point: Point) -> dict[str, Array]:
     """(n, K) potential outcome means: quality, cost (USD), latency (s), risk (events), net (USD).
 
-    Where the agent works step by step, cost and latency of a verification include what follows it.
+    Where the agent works step by step, cost and latency of a verification include the verifications and the
+    rework that follow it, but not the steps that every way to the end has.
     """
     quality, risk = potential(world, point, "quality"), potential(world, point, "incident")
     cost, latency = np.array(point.cost_usd), np.array(point.latency_s)

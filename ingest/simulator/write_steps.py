@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from . import settings as s
-from .agent_steps import edits
+from .agent_steps import REWORK_S, REWORK_USD, edits
 from .context import Context
 from .world import LAST_TESTS, Episodes, Point, stream
 
-MAX_SPANS: Final = 16
-"""Steps of the longest episode: eight, and a decision after each of five edits."""
+MAX_SPANS: Final = 18
+"""Spans of the longest episode: eight steps, and after each of five edits a decision and its rework."""
+_STEP_USD: Final = 0.001
+"""What every step but a verification costs; all ways to the end have as many, so no contrast holds it."""
 _STEP_S: Final = 1.5
 """Mean time of a step that does not verify."""
 
@@ -54,15 +56,21 @@ def step_calls(ctx: Context) -> Iterator[list[Call]]:
     rng = stream(world.seed, "agent")
     rounds, n = edits(steps), world.requests.n
     seconds = rng.gamma(4.0, _STEP_S / 4.0, (n, rounds + 3)).round(3).tolist()
+    reworked = rng.gamma(4.0, REWORK_S / 4.0, (n, rounds)).round(3).tolist()
     for i in range(n):
         kind = s.CLASSES[int(world.requests.task[i])]
-        calls = [Call.tool("read_context", seconds[i][0])] if steps >= 3 else []
-        calls += [Call.tool("plan", seconds[i][1])] if steps >= 4 else []
+        calls = [_work("read_context", seconds[i][0])] if steps >= 3 else []
+        calls += [_work("plan", seconds[i][1])] if steps >= 4 else []
         for r in range(rounds):
-            calls.append(Call.tool("edit_draft", seconds[i][2 + r]))
-            calls.append(_verify(ctx, found, i * rounds + r, kind))
+            calls += [_work("edit_draft", seconds[i][2 + r]), _verify(ctx, found, i * rounds + r, kind)]
+            if found.alarm[i * rounds + r]:
+                calls.append(_work("edit_fix", reworked[i][r], REWORK_USD))
         end = "ask_user" if found.deferred[i] else kind.act_tool
-        yield [*calls, Call.tool(end, seconds[i][-1])]
+        yield [*calls, _work(end, seconds[i][-1])]
+
+
+def _work(tool: str, seconds: float, usd: float = _STEP_USD) -> Call:
+    return Call.tool(tool, seconds, {"shadowprice.cost_usd": usd})
 
 
 def _verify(ctx: Context, found: Episodes, j: int, kind: s.TaskClass) -> Call:

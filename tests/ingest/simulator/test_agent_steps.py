@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from shadowprice.ingest.simulator import agent_steps as a
 from shadowprice.ingest.simulator import settings as s
+from shadowprice.ingest.simulator import simulate
 from shadowprice.ingest.simulator.draw import draw_world
 from shadowprice.ingest.simulator.injected import injected_truth
 from shadowprice.ingest.simulator.knobs import Knobs
 from shadowprice.ingest.simulator.truth import contrast_truth, quantities
-from shadowprice.ingest.simulator.world import World
+from shadowprice.ingest.simulator.world import World, request_ids
 
 STEPS = 8
 ROUNDS = 5
@@ -124,3 +128,24 @@ def test_the_naive_contrast_misleads_as_harder_tasks_are_verified_more(drawn: Wo
 def test_every_number_of_steps_leaves_room_for_an_edit_and_the_act(steps: int, edits: int) -> None:
     """Kills: an agent without a decision."""
     assert a.edits(steps) == edits
+
+
+def test_what_the_log_says_was_spent_on_verifying_is_what_the_truth_promised(tmp_path: Path) -> None:
+    """Kills: rework or a verification that the log does not charge, so that no cost-to-go can be right."""
+    knobs = Knobs(requests=500, steps=STEPS)
+    run = simulate(tmp_path, seed=4, knobs=knobs, with_truth=False)
+    drawn = draw_world(seed=4, knobs=knobs)
+    assert drawn.episodes is not None
+    spent: dict[str, float] = {}
+    for line in (run.logs / "agent-spans.jsonl").read_bytes().splitlines():
+        for span in json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+            told = {pair["key"]: pair["value"] for pair in span["attributes"]}
+            verifies = "shadowprice.decision_point" in told or span["name"] == "execute_tool edit_fix"
+            if verifies:
+                usd = told["shadowprice.cost_usd"]["doubleValue"]
+                spent[span["traceId"]] = spent.get(span["traceId"], 0.0) + usd
+    first = drawn.episodes.round == 0
+    promised = drawn.verify.chosen(drawn.verify.cost_usd + drawn.episodes.later_usd)[first]
+    gap = np.array([spent[trace] for trace in request_ids(drawn)]) - promised
+    assert abs(gap.mean()) < 4 * gap.std() / np.sqrt(gap.size)
+    assert promised.mean() > 0.01

@@ -85,6 +85,7 @@ def test_the_rule_router_reads_back_as_deterministic(store: Store) -> None:
     assert all(names == {"logged"} for names in found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "knobs",
     [

@@ -65,6 +65,7 @@ def test_rollouts_read_back_with_their_probabilities_lags_and_signals(
     assert "mean_signal" not in (run.logs / "rollouts.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_all_seven_failures_together_read_back_each_with_dollars(tmp_path: Path) -> None:
     """Kills: a mode that cannot be injected beside the others."""
     run = simulate(tmp_path / "world", seed=6, knobs=Knobs(requests=300, inject=MODES, steps=4))

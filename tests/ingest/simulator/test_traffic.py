@@ -48,6 +48,7 @@ def test_long_requests_make_others_wait_several_times_as_much_as_short_ones(traf
     assert np.quantile(traffic.served.queue_s, 0.9) > 0.2
 
 
+@pytest.mark.slow
 def test_the_engine_log_reads_back_with_the_times_of_the_truth(run: SimulatedRun, tmp_path: Path) -> None:
     """Kills: queue, first token or decode that the engine did not have, a lost request, a wrong replica."""
     config, _ = load_config(run.config)
