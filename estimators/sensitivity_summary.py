@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,9 +14,9 @@ from ..schemas.records import QUANTITIES
 from .confidence import LEVEL
 from .omitted import Robustness, robustness_value
 from .pairs import Pair
-from .scores import Scores
+from .propensity import Source
 from .sensitivity import Bounds, Critical, HiddenContrast, critical_strength, sensitivity_bounds
-from .sensitivity_arm import arm_models
+from .sensitivity_arm import ArmModel
 from .sensitivity_observed import ObservedStrength
 
 Mask = NDArray[np.bool_]
@@ -74,23 +74,23 @@ class Sensitivity:
 
 
 def sensitivities(
-    scores: Scores,
+    models: Mapping[int, tuple[ArmModel, ArmModel]],
     pair: Pair,
     segment: str,
     rows: Mask,
     margins: dict[int, float],
     *,
+    source: Source,
     observed: Sequence[ObservedStrength],
-    seed: int,
     strengths: Sequence[float] = STRENGTHS,
     level: float = LEVEL,
 ) -> tuple[Sensitivity, ...]:
     """The sensitivity of each column of the pair that `margins` names (0 to 3 a quantity, NET the net value).
 
-    rows: the decisions behind the headline estimate. margins: column -> materiality, 0 for the sign alone.
+    models: of `arm_models`, which serve every segment of the pair. rows: the decisions behind the headline
+    estimate. margins: column -> materiality, 0 for the sign alone. source: of the propensities.
     """
-    models = arm_models(scores, pair, tuple(margins), seed=seed)
-    logged = scores.propensities.source in ("logged", "reconstructed")
+    logged = source in ("logged", "reconstructed")
     out: list[Sensitivity] = []
     for column, margin in margins.items():
         action, baseline = models[column]

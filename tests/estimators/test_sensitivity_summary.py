@@ -10,6 +10,7 @@ from hidden import confounded, hidden_contrast, scored
 from shadowprice.estimators.omitted import robustness_value
 from shadowprice.estimators.pairs import NET
 from shadowprice.estimators.sensitivity import sensitivity_bounds
+from shadowprice.estimators.sensitivity_arm import arm_models
 from shadowprice.estimators.sensitivity_observed import ObservedStrength
 from shadowprice.estimators.sensitivity_summary import (
     BOUNDS,
@@ -29,7 +30,9 @@ def results(frame: Any, margins: dict[int, float]) -> tuple[Sensitivity, ...]:
     """The sensitivity of the contrast of `frame` over all decisions."""
     problem, scores, pair = scored(frame)
     rows = np.ones(problem.n, dtype=bool)
-    return sensitivities(scores, pair, "all", rows, margins, observed=(STRONGEST,), seed=0)
+    models = arm_models(scores, pair, tuple(margins), seed=0)
+    source = scores.propensities.source
+    return sensitivities(models, pair, "all", rows, margins, source=source, observed=(STRONGEST,))
 
 
 def test_each_asked_quantity_has_its_bounds_and_its_summary() -> None:
