@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hidden import confounded, everyone, hidden_contrast, scored
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.optimize import linprog
 from shadowprice.errors import ConfigError
+from shadowprice.estimators.confidence import LEVEL, critical_t, interval_of_bounds
 from shadowprice.estimators.contrasts import floored_mean
 from shadowprice.estimators.pairs import NET
 from shadowprice.estimators.sensitivity import HiddenContrast, critical_strength, sensitivity_bounds
@@ -114,6 +116,17 @@ def test_residual_quantiles_are_as_sharp_as_quantile_regression() -> None:
     assert ours.lower == pytest.approx(ends[0], abs=0.01)
 
 
+def test_the_interval_of_bounds_is_two_sided_at_a_point_and_one_sided_far_apart() -> None:
+    """Kills a critical value that ignores the width, or splits alpha although only one end can miss."""
+    inf = float("inf")
+    assert interval_of_bounds(1.0, 1.0, 0.1, 0.1, inf) == pytest.approx((0.804, 1.196), abs=1e-4)
+    assert interval_of_bounds(0.0, 9.0, 0.1, 0.2, inf) == pytest.approx((-0.16449, 9.32897), abs=1e-4)
+    assert interval_of_bounds(1.0, 1.0, 0.1, 0.1, 5.0)[1] == pytest.approx(1.0 + 0.1 * critical_t(5.0))
+    near = interval_of_bounds(0.0, 0.05, 0.1, 0.1, inf)
+    assert stats.norm.cdf(-near[0] / 0.1 + 0.5) - stats.norm.cdf(near[0] / 0.1) == pytest.approx(LEVEL)
+    assert interval_of_bounds(0.0, 1.0, 0.0, 0.0, inf) == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("column", [0, 1, NET])
 def test_without_a_hidden_cause_the_bounds_are_the_estimate_and_its_interval(column: int) -> None:
     """Kills scores, weights or a critical value that differ from the headline's at strength 1."""
@@ -155,7 +168,7 @@ def test_relabelling_the_arms_mirrors_the_bounds() -> None:
 
 def test_the_critical_strength_is_where_the_interval_meets_the_margin() -> None:
     """Kills a bisection on the wrong end, or one that forgets the margin."""
-    contrast = hidden_contrast(confounded(5, n=2000, effect=1.2).frame)
+    contrast = hidden_contrast(confounded(5, n=1400, effect=1.2).frame)
     rows = everyone(contrast)
     for margin, interval in ((0.0, True), (0.0, False), (0.05, True)):
         found = critical_strength(contrast, rows=rows, margin=margin, interval=interval)
@@ -191,7 +204,7 @@ def test_three_arms_bound_each_against_all_others() -> None:
 
 def test_quality_seen_on_some_rows_only_is_bounded_through_its_label_weights() -> None:
     """Kills bounds that read an unlabelled row as a failure: same centre as with all labels."""
-    knobs = {"n": 2000, "effect": 0.8}
+    knobs = {"n": 1400, "effect": 0.8}
     whole = hidden_contrast(confounded(8, **knobs).frame)
     part = hidden_contrast(confounded(8, **knobs, label_share=0.5).frame)
     full, half = (sensitivity_bounds(c, strength=1.5, rows=everyone(c)) for c in (whole, part))
