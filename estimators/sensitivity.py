@@ -79,15 +79,14 @@ def sensitivity_bounds(
     """
     if not 1.0 <= strength < np.inf:
         raise ConfigError(f"strength {strength}", where="sensitivity_bounds", expected="an odds ratio from 1")
-    scores = [_difference(contrast, strength, upper=upper) for upper in (False, True)]
-    d = np.column_stack(scores)
+    j = contrast.column
     weight = contrast.pair.h if weight is None else weight
     rows = rows & (weight > 0)
     if not rows.any():
         return _no_bounds(strength, level, "no decision could have gone either way")
-    if np.isnan(d[rows]).any():
+    if np.isnan(contrast.pair.d[rows, j]).any():
         return _no_bounds(strength, level, "the quantity is not known for both actions")
-    j = contrast.column
+    d = np.column_stack([_difference(contrast, strength, upper=upper) for upper in (False, True)])
     both = replace(contrast.pair, d=d, noise=contrast.pair.noise[:, [j, j]], tau=contrast.pair.tau[:, [j, j]])
     mean = floored_mean(both, rows, weight)
     lower, upper = float(mean.theta.min()), float(mean.theta.max())

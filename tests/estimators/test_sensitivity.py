@@ -214,10 +214,11 @@ def test_quality_seen_on_some_rows_only_is_bounded_through_its_label_weights() -
     assert half.upper == pytest.approx(full.upper, abs=0.08)
 
 
-def test_an_unknown_quantity_has_no_bounds_but_a_reason() -> None:
-    """Kills NaN bounds."""
+@pytest.mark.parametrize("column", [1, NET])
+def test_an_unknown_quantity_has_no_bounds_but_a_reason(column: int) -> None:
+    """Kills NaN bounds: without costs neither cost nor net value is known."""
     _, _, pair = scored(confounded(1, n=300).frame)
-    contrast = hidden_contrast(confounded(1, n=300).frame.drop("cost_usd"), 1)
+    contrast = hidden_contrast(confounded(1, n=300).frame.drop("cost_usd"), column)
     bounds = sensitivity_bounds(contrast, strength=2.0, rows=everyone(contrast))
     assert bounds.lower is None
     assert bounds.reason == "the quantity is not known for both actions"
