@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .errors import ShadowpriceError
     from .estimators.estimate import estimate
+    from .estimators.policy_diagnostics import policy_diagnostics
+    from .estimators.policy_distribution import policy_cvar, policy_distribution
+    from .estimators.policy_surplus import policy_surplus
     from .estimators.policy_value import policy_value
     from .estimators.prices import fit_prices
+    from .estimators.risk_records import RiskSettings
+    from .estimators.scrutiny import Scrutiny, risk, scrutiny
     from .ingest.pipeline import ingest
     from .reports.diagnose import diagnose
     from .reports.inspection import inspect
@@ -30,6 +35,8 @@ _HOME: Final = {
     "Finding": "schemas.records",
     "Price": "schemas.records",
     "Prices": "schemas.records",
+    "RiskSettings": "estimators.risk_records",
+    "Scrutiny": "estimators.scrutiny",
     "ShadowpriceError": "errors",
     "Store": "schemas.store",
     "audit": "runs",
@@ -40,7 +47,13 @@ _HOME: Final = {
     "inspect": "reports.inspection",
     "load_config": "schemas.config",
     "open_store": "schemas.store",
+    "policy_cvar": "estimators.policy_distribution",
+    "policy_diagnostics": "estimators.policy_diagnostics",
+    "policy_distribution": "estimators.policy_distribution",
+    "policy_surplus": "estimators.policy_surplus",
     "policy_value": "estimators.policy_value",
+    "risk": "estimators.scrutiny",
+    "scrutiny": "estimators.scrutiny",
 }
 """Public name -> the module that holds it. `ingest` is not here: the room itself can be called."""
 
@@ -51,6 +64,8 @@ __all__ = [
     "Finding",
     "Price",
     "Prices",
+    "RiskSettings",
+    "Scrutiny",
     "ShadowpriceError",
     "Store",
     "__version__",
@@ -63,7 +78,13 @@ __all__ = [
     "inspect",
     "load_config",
     "open_store",
+    "policy_cvar",
+    "policy_diagnostics",
+    "policy_distribution",
+    "policy_surplus",
     "policy_value",
+    "risk",
+    "scrutiny",
 ]
 
 

@@ -14,7 +14,8 @@ from paths import REPOSITORY
 PROMISED = {
     *("Config", "Estimate", "Estimates", "Finding", "Price", "Prices", "ShadowpriceError", "Store"),
     *("audit", "demo", "diagnose", "estimate", "fit_prices", "ingest", "inspect"),
-    *("load_config", "open_store", "policy_value", "__version__"),
+    *("load_config", "open_store", "__version__", "scrutiny", "Scrutiny", "risk", "RiskSettings"),
+    *("policy_value", "policy_diagnostics", "policy_surplus", "policy_distribution", "policy_cvar"),
 }
 HEAVY = ("polars", "numpy", "duckdb", "sklearn", "pydantic", "typer", "rich", "altair", "scipy", "pyarrow")
 
