@@ -20,10 +20,13 @@ _TIGHTEST: Final = 1000
 
 
 def cluster_t(rows: PolicyRows, part: Contribution) -> tuple[float, float, float]:
-    """(value, lower, upper) of sum h d / sum h with the leave-one-cluster-out t interval."""
+    """(value, lower, upper) of sum h d / sum h with the leave-one-cluster-out t interval.
+
+    The standard error is floored by what the weights of all candidates imply, drawn or not.
+    """
     mean = mean_of(rows.problem, part.d[:, None], part.h)
     value = float(mean.theta[0])
-    return value, *interval(value, float(np.sqrt(mean.cov[0, 0])), mean.df)
+    return value, *interval(value, rows.undrawn * float(np.sqrt(mean.cov[0, 0])), mean.df)
 
 
 def anytime(rows: PolicyRows, part: Contribution) -> tuple[float, float, float]:
@@ -34,17 +37,20 @@ def anytime(rows: PolicyRows, part: Contribution) -> tuple[float, float, float]:
     """
     totals = _cluster_terms(rows, part.linear)
     value = cluster_t(rows, part)[0]
-    half = sequence_half_width(float(totals.std()), totals.size, tightest=_TIGHTEST)
+    half = sequence_half_width(rows.undrawn * float(totals.std()), totals.size, tightest=_TIGHTEST)
     return value, value - half, value + half
 
 
 def empirical_bernstein(rows: PolicyRows, part: Contribution, span: float) -> tuple[float, float, float]:
-    """(value, lower, upper) that hold at every sample size for d in [0, span], given the clusters' sizes."""
+    """(value, lower, upper) that hold at every n for d in [0, span] and a mean in [0, 1].
+
+    The sizes of the clusters are taken as fixed.
+    """
     totals = _cluster_terms(rows, part.d)
     largest = float(np.bincount(rows.problem.cluster).max()) * totals.size / rows.problem.n
     value = float(totals.mean())
     half = bernstein_half_width(float(totals.var(ddof=1)), span * largest, totals.size)
-    return value, max(value - half, 0.0), value + half
+    return value, max(value - half, 0.0), max(min(value + half, 1.0), value)
 
 
 def span_of(rows: PolicyRows, name: str, quantity: str, cap: float) -> float | str:
@@ -59,12 +65,12 @@ def span_of(rows: PolicyRows, name: str, quantity: str, cap: float) -> float | s
         return f"empirical Bernstein needs a largest outcome, and {quantity} has none"
     if np.ptp(rows.problem.weight) > 0:
         return "empirical Bernstein needs rows that were all kept with the same probability"
-    if name == "clipped IPS":
+    if rows.e is None and name == "clipped IPS":
         return cap
     if rows.e is None:
         return "empirical Bernstein needs the probabilities of all candidates to know the largest weight"
     ratio = np.divide(rows.pi, rows.e, out=np.zeros_like(rows.pi), where=rows.e > 0)
-    return float(ratio.max())
+    return min(float(ratio.max()), cap if name == "clipped IPS" else np.inf)
 
 
 def _cluster_terms(rows: PolicyRows, x: Array) -> Array:

@@ -39,7 +39,9 @@ def mips_rows(rows: PolicyRows, target: Target, features: pl.DataFrame) -> Polic
     same = (codes[:, None] == codes[None, :]).astype(float)
     covered = np.where(e @ same > 0, pi, 0.0)
     unseen = np.maximum(1.0 - covered.sum(axis=1), 0.0)
-    return replace(rows, w=w, unseen=unseen)
+    one_each = np.unique(codes, return_index=True)[1]
+    marginal_pi, marginal_e = (pi @ same)[:, one_each], (e @ same)[:, one_each]
+    return replace(rows, pi=marginal_pi, e=marginal_e, w=w, unseen=unseen)
 
 
 def _embeddings(rows: PolicyRows, features: pl.DataFrame) -> tuple[tuple[str, ...], np.ndarray]:

@@ -50,6 +50,19 @@ class PolicyRows:
         """Effective sample size of the weights (Kish 1965)."""
         return ess_of(self.w * self.problem.weight)
 
+    @property
+    def undrawn(self) -> float:
+        """Factor, at least 1, by which standard errors are too short because large weights were not drawn.
+
+        sqrt(E[sum_a pi(a)^2 / e(a)] / mean(w^2)): both estimate the mean square of the weights, the first
+        from the probabilities of all candidates. 1 where those are not logged.
+        """
+        if self.e is None or not self.w.any():
+            return 1.0
+        square = np.divide(self.pi**2, self.e, out=np.zeros_like(self.pi), where=self.e > 0).sum(axis=1)
+        seen = np.average(self.w**2, weights=self.problem.weight)
+        return float(np.sqrt(max(np.average(square, weights=self.problem.weight) / seen, 1.0)))
+
 
 def policy_rows(decisions: pl.DataFrame, target: Target, config: Config | None) -> PolicyRows:
     """The rows of the only decision point in `decisions`.

@@ -38,7 +38,7 @@ def target_matrix(problem: Problem, target: Target, arms: tuple[str, ...]) -> Ar
         return _named(problem, target, arms)
     given: Any = target(problem.frame) if callable(target) else target
     if isinstance(given, pl.Expr):
-        given = problem.frame.select(given).to_series()
+        given = problem.frame.select(pl.int_range(pl.len()), action=given)["action"]
     if isinstance(given, pl.Series):
         return _of_actions(problem, given, arms)
     if isinstance(given, pl.DataFrame):
