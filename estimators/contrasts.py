@@ -57,6 +57,9 @@ def estimate_segment(pair: Pair, segment: str, members: Mask, *, certify: int | 
     names = (pair.action, pair.baseline)
     fault = gates.count_fault(pair.problem.cluster, pair.took_a & rows, pair.took_b & rows, names)
     size = gates.overlap(pair.w, pair.took_a & rows, pair.took_b & rows)
+    if fault is None:
+        sides = (pair.e_a[rows], pair.e_b[rows], pair.took_a[rows], pair.took_b[rows])
+        fault = gates.undecided_fault(*sides, estimated="estimated" in pair.method)
     if fault is not None:
         return _refuse(pair, segment, members, size.ess, fault)
     notes: list[str] = []

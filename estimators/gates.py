@@ -25,6 +25,8 @@ ATE_SHARE: Final = 0.05
 """The ATE is shown beside the ATO only above this size and below this largest weight share."""
 MIN_RETAINED: Final = 0.10
 """Trimming that keeps less than this share says nothing about the whole."""
+MIN_UNDECIDED: Final = 0.08
+"""With fewer than MIN_ESS undecided decisions, they must be at least this share of the rarer arm."""
 _DEFAULT_TRIM: Final = 0.1
 """Trimming threshold when Crump's rule has no solution."""
 
@@ -65,6 +67,24 @@ def count_fault(cluster: Ints, took_a: Mask, took_b: Mask, names: tuple[str, str
         if g < MIN_CLUSTERS:
             return f"{g:.1f} effective clusters took {name}; {MIN_CLUSTERS:.0f} are needed"
     return None
+
+
+def undecided_fault(e_a: Array, e_b: Array, took_a: Mask, took_b: Mask, *, estimated: bool) -> str | None:
+    """Why too few decisions could have gone either way, or None. All: (n,) rows where both were possible.
+
+    Overlap weights are at most 1, and in each arm they are expected to add up to sum e_a e_b / (e_a + e_b):
+    the decisions that carry the ATO. The sum knows large weights that were possible but not drawn, which the
+    effective sample size of the drawn ones does not. Estimated propensities near their floor of 0.5 / sqrt(n)
+    may be any smaller number, so such rows do not count.
+    """
+    h = e_a * e_b / (e_a + e_b)
+    if estimated:
+        h = np.where(np.minimum(e_a, e_b) > 1.0 / np.sqrt(h.size), h, 0.0)
+    size = float(h.sum())
+    rarer = min(int(took_a.sum()), int(took_b.sum()))
+    if size >= MIN_ESS or size >= MIN_UNDECIDED * rarer:
+        return None
+    return f"no overlap: of {rarer} decisions of the rarer action about {size:.0f} could have gone either way"
 
 
 def event_fault(y: Array, took_a: Mask, took_b: Mask, names: tuple[str, str]) -> str | None:

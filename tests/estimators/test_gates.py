@@ -13,6 +13,7 @@ from shadowprice.estimators.gates import (
     event_fault,
     overlap,
     trim_threshold,
+    undecided_fault,
 )
 
 NAMES = ("large", "small")
@@ -155,3 +156,32 @@ def test_losses_are_counted_in_any_currency(unit: float) -> None:
     always = unit * np.repeat([0.5, 2.0], [20, 6])
     found = event_fault(np.tile(always, 2), *arms(26, 26), NAMES)
     assert found == f"large has 26 events and 0 non-events; {MIN_EVENTS} of each are needed"
+
+
+def test_decisions_that_could_not_have_gone_either_way_do_not_count() -> None:
+    """Kills: a gate on drawn weights alone. Of 1000 decisions 960 have propensities of .01 and .99, so about
+    9.5 + 10 of the rarer arm's 500 are undecided: 20 is below 30 and below 8 %."""
+    took_a, took_b = arms(500, 500)
+    e = np.where(np.arange(1000) < 960, 0.01, 0.5)
+    fault = undecided_fault(e, 1 - e, took_a, took_b, estimated=False)
+    assert fault is not None
+    assert "about 20 could have gone either way" in fault
+
+
+def test_few_decisions_are_enough_where_most_are_undecided() -> None:
+    """Kills: a fixed number that refuses small logs with perfect overlap."""
+    took_a, took_b = arms(31, 31)
+    e = np.full(62, 0.5)
+    assert undecided_fault(e, e, took_a, took_b, estimated=True) is None
+
+
+def test_estimated_propensities_at_their_floor_prove_no_overlap() -> None:
+    """Kills: counting rows whose propensity was only raised to the floor.
+
+    .02 is below 1 / sqrt(1000) = .032."""
+    took_a, took_b = arms(500, 500)
+    e = np.full(1000, 0.02)
+    assert undecided_fault(e, 1 - e, took_a, took_b, estimated=True) is not None
+    assert undecided_fault(3 * e, 1 - 3 * e, took_a, took_b, estimated=True) is None
+    known = np.full(1000, 0.031)
+    assert undecided_fault(known, 1 - known, took_a, took_b, estimated=False) is None
