@@ -10,7 +10,7 @@ Run: python benchmarks/bench_digits.py --runs 30
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -37,8 +37,7 @@ _LOGGED, _TARGET = 0.4, 0.9
 _DIGITS = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digits:
+class Digits(NamedTuple):
     """One run: the log in the decisions layout, the target, and the target's true value."""
 
     log: pl.DataFrame
