@@ -191,7 +191,7 @@ class Loop:
     def _mixed_step(self, state: State, marks: Marks) -> None:
         """One step: make room for decoding, then prompts in order of arrival as far as the budget goes."""
         s = self.settings
-        preempted = self._make_room(state, marks)
+        self._make_room(state, marks)
         decoding = len(state.began)
         budget = s.token_budget - decoding * (s.draft + 1)
         prefill, attention = 0, 0.0
@@ -199,7 +199,7 @@ class Loop:
             chunk = min(state.left[i], budget - prefill, s.kv_cap - state.kv)
             attention += self._work(state, i, chunk)
             prefill += chunk
-        while not preempted and prefill < budget and self._fits(state):
+        while prefill < budget and self._fits(state):
             i = self._admit(state, marks)
             chunk = min(state.left[i], budget - prefill)
             attention += self._work(state, i, chunk)
@@ -215,14 +215,13 @@ class Loop:
         self._start_decoding(state, marks)
         self._finish(state, marks)
 
-    def _make_room(self, state: State, marks: Marks) -> bool:
-        """Hold the tokens that decoding adds, preempting the youngest until they fit; whether any was."""
-        preempted = False
+    def _make_room(self, state: State, marks: Marks) -> None:
+        """Hold the tokens that decoding adds, after preempting the youngest until they fit."""
         while True:
             grow = int(self._growth(state, 1)[0]) if state.began else 0
             if state.kv + grow <= self.settings.kv_cap:
                 state.kv += grow
-                return preempted
+                return
             i = state.running.pop()
             rounds = state.steps - state.began.pop(i) if i in state.began else state.paused.get(i, 0)
             held = self.prompt[i] + self.draws.extra(i, rounds) - state.left.pop(i, 0)
@@ -230,7 +229,6 @@ class Loop:
             state.kv -= held
             state.waiting.appendleft(i)
             marks.preempted[i] = marks.preempted.get(i, 0) + 1
-            preempted = True
 
     def _admit(self, state: State, marks: Marks) -> int:
         i = state.waiting.popleft()

@@ -215,6 +215,37 @@ def test_every_step_respects_the_limits_of_tokens_sequences_and_memory() -> None
     assert (steps["decode_seqs"] <= steps["running"]).all()
 
 
+def test_the_logged_queue_counts_who_arrived_and_neither_runs_nor_is_done() -> None:
+    """Kills a queue that still counts the finished, or forgets the preempted."""
+    arrivals = short_only(400, per_s=40.0)
+    served = serve(arrivals, EngineSettings(kv_cap=2_000), seed=4)
+    finish = arrivals.time_s + served.latency_s
+    for row in served.steps[::37].iter_rows(named=True):
+        start = row["end_s"] - row["step_s"] + 1e-9
+        arrived, done = (arrivals.time_s <= start).sum(), (finish <= start).sum()
+        assert row["waiting"] == arrived - done - row["running"]
+    assert served.preemptions.sum() > 0
+
+
+def test_noise_multiplies_the_steps_and_leaves_their_mean() -> None:
+    """Kills noise with another mean than 1."""
+    arrivals = load(150, per_s=0.01)
+    total = [serve(arrivals, EngineSettings(noise=s), seed=1).steps["step_s"].sum() for s in (0.0, 0.5)]
+    assert total[1] / total[0] == pytest.approx(1, abs=0.02)
+
+
+def test_a_longer_answer_of_one_request_leaves_the_luck_of_the_others() -> None:
+    """Kills speculation that draws from one stream in order of need."""
+    arrivals = load(50, per_s=1.0)
+    longer = arrivals.output_tok.copy()
+    longer[10] += 400
+    one, other = (
+        serve(replace(arrivals, output_tok=tok), EngineSettings(draft=3), seed=2)
+        for tok in (arrivals.output_tok, longer)
+    )
+    assert list(np.flatnonzero(one.spec_accepted != other.spec_accepted)) == [10]
+
+
 def test_the_order_of_the_rows_does_not_matter() -> None:
     """Kills luck that belongs to a row number."""
     arrivals, settings = load(400, per_s=2.0, cached=True), EngineSettings(replicas=2, draft=2)

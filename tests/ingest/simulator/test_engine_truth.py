@@ -65,9 +65,9 @@ def test_in_a_single_queue_the_replay_equals_the_recursion_on_waits_even_with_no
     arrivals = Arrivals(
         time_s=rng.exponential(0.4, n).cumsum(),
         prompt_tok=rng.integers(1, 600, n),
-        output_tok=np.ones(n, dtype=np.int64),
+        output_tok=rng.integers(1, 5, n),
     )
-    settings = replace(QUEUE, noise=0.5)
+    settings = replace(QUEUE, noise=0.5, decode_s=0.02)
     served = serve(arrivals, settings, seed=7)
     wait, work = served.queue_s, served.latency_s - served.queue_s
     sampled = rng.choice(n, 60, replace=False)
@@ -141,12 +141,14 @@ def test_dollars_weigh_each_delayed_request_by_its_own_price() -> None:
 def test_congestion_of_a_group_is_what_the_rest_would_save_without_all_of_it() -> None:
     """Kills a sum of single external delays, and dollars of the group's own waits."""
     arrivals, long = mixed(400, per_s=1.6)
+    shuffled = np.random.default_rng(3).permutation(400)
+    arrivals, long = subset(arrivals, shuffled), long[shuffled]
     settings = EngineSettings(noise=0.0)
-    price = np.full(400, 0.004)
+    price = np.random.default_rng(4).random(400)
     found = congestion_usd(arrivals, settings, long, seed=1, usd_per_s=price)
     with_all = serve(arrivals, settings, seed=1).latency_s[~long]
     alone = serve(subset(arrivals, ~long), settings, seed=1).latency_s
-    assert found == pytest.approx(0.004 * (with_all - alone).sum(), rel=1e-9)
+    assert found == pytest.approx((price[~long] * (with_all - alone)).sum(), rel=1e-9)
     assert congestion_usd(arrivals, settings, np.zeros(400, dtype=bool), seed=1, usd_per_s=price) == 0
     one = np.arange(400) == 57
     single = external_delay(arrivals, settings, np.array([57]), seed=1, usd_per_s=price)
