@@ -94,8 +94,9 @@ def excess_loss(
 def difference(a: Excess, b: Excess | None, *, scale: float = 1.0, level: float = LEVEL) -> Interval:
     """scale * (E of a - E of b), or of a alone, with an interval that is skewed as the tails are.
 
-    The scores have a CR3 t interval; the distance to each end of a tail's interval is added in squares.
-    The shapes of the tails are nearly independent of how often they are reached, and of each other.
+    The scores have a CR3 t interval, on the log scale for a single arm; the distance to each end of a tail's
+    interval is added in squares. The shapes of the tails are nearly independent of how often they are
+    reached, and of each other.
 
     Source: Zou & Donner 2008 (variance estimates recovery from separate intervals).
     """
@@ -107,8 +108,11 @@ def difference(a: Excess, b: Excess | None, *, scale: float = 1.0, level: float 
     down, up = _reach(a)
     other_down, other_up = (0.0, 0.0) if b is None else _reach(b)
     value = float(mean.theta[0])
-    lower = value - float(np.sqrt(half**2 + down**2 + other_up**2))
-    upper = value + float(np.sqrt(half**2 + up**2 + other_down**2))
+    half_down = half_up = half
+    if b is None and value > 0.0:  # a positive mean of few losses is skewed: its logarithm is nearer normal
+        half_down, half_up = value * -np.expm1(-half / value), value * np.expm1(half / value)
+    lower = value - float(np.sqrt(half_down**2 + down**2 + other_up**2))
+    upper = value + float(np.sqrt(half_up**2 + up**2 + other_down**2))
     if b is None:  # losses are not negative
         value, lower, upper = max(value, 0.0), max(lower, 0.0), max(upper, 0.0)
     return Interval(value=scale * value, lower=scale * lower, upper=scale * upper, clusters=mean.clusters)
