@@ -9,10 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.isotonic import IsotonicRegression
 
 from ..schemas.records import Grade
-from .design import Design
+from .calibration import calibrated
+from .cutoff_aps import smallest_radius, undecided
+from .cutoff_border import usable_border
+from .cutoff_rule import Rule, find_rule, values
+from .design import Design, make_design
+from .folds import cluster_folds
 from .learners import cross_fit_probabilities
 from .problem import Problem
 
@@ -29,8 +33,6 @@ _MIN_CELL_VARIANCE: Final = 5.0
 _DECILES: Final = 10
 _DIGITS: Final = 9
 """Propensities are binned after rounding: 1 - (1 - e) differs from e in the last bit, by arm."""
-_CALIBRATE_ROWS: Final = 500
-"""Rows per arm from which isotonic calibration is steadier than the raw learner (METHODS A1)."""
 _FLOOR: Final = 0.5
 """Estimated propensities are kept above _FLOOR / sqrt(n) (thresholded AIPW, Dorn 2025)."""
 _UNUSED_LISTS: Final = (
@@ -64,7 +66,8 @@ def deterministic_rows(frame: pl.DataFrame) -> Mask:
 
 
 def find_propensities(problem: Problem, design: Design, folds: Ints) -> Propensities:
-    """The propensities of `problem`: the logged ones if they pass their test, else estimated ones."""
+    """The propensities of `problem`: logged ones that pass their test, else those of a rule near its
+    border, else estimated ones."""
     usable = ~deterministic_rows(problem.frame)
     logged = _logged(problem, usable)
     notes: list[str] = []
@@ -83,21 +86,23 @@ def find_propensities(problem: Problem, design: Design, folds: Ints) -> Propensi
                 chosen=chosen,
                 usable=usable,
                 source="reconstructed" if reconstructed else "logged",
-                grade="B" if reconstructed else "A",
+                grade="B" if reconstructed or problem.declared == "U" else "A",
                 notes=(*unused, *notes),
             )
         notes.append(fault)
-    if not usable.any():
-        return _all_deterministic(problem)
+    rule = find_rule(problem)
+    if rule is not None or not usable.any():
+        return _of_rule(problem, rule)
     matrix, note = _estimate(problem, design, folds, usable)
+    doubt = _refit_doubt(problem, matrix, usable) if problem.declared == "U" else None
     rows = np.arange(problem.n)
     return Propensities(
         matrix=matrix,
         chosen=matrix[rows, problem.arm],
         usable=usable,
         source="estimated",
-        grade="C",
-        notes=(*notes, *note),
+        grade="B" if problem.declared == "U" and doubt is None else "C",
+        notes=(*notes, *note, *([doubt] if doubt else [])),
     )
 
 
@@ -115,6 +120,50 @@ def logged_fault(problem: Problem) -> str | None:
         return logged or "no propensity is logged"
     chosen, matrix, _ = logged
     return _fault(problem, chosen, matrix, usable)
+
+
+def refit_fault(problem: Problem) -> str | None:
+    """Why choices that are declared a function of logged features do not look like one, or None.
+
+    Propensities refitted from the features out of fold must fit the choices of every arm, policy version
+    and decile. The test sees features that miss and policies that changed; it cannot see a cause that moves
+    choices and leaves no trace in the log.
+    """
+    usable = ~deterministic_rows(problem.frame)
+    design = make_design(problem.frame, problem.features)
+    folds = cluster_folds(problem.cluster_ids, seed=0, repeat=0)[problem.cluster]
+    return _refit_doubt(problem, _estimate(problem, design, folds, usable)[0], usable)
+
+
+def _refit_doubt(problem: Problem, matrix: Array, usable: Mask) -> str | None:
+    worst = _worst_cell(_count_cells(problem, matrix, usable))
+    return None if worst is None else f"propensities refitted from logged features miss the choices {worst}"
+
+
+def _of_rule(problem: Problem, rule: Rule | None) -> Propensities:
+    """Approximate propensities near a usable border of the rule; nothing to weigh without one."""
+    if rule is None or usable_border(problem, rule) is not None:
+        return _all_deterministic(problem)
+    near = smallest_radius(rule, values(problem, rule), problem.arm, len(problem.arms))
+    if near is None:
+        return _all_deterministic(problem)
+    radius, matrix = near
+    inside = undecided(matrix)
+    chosen = matrix[np.arange(problem.n), problem.arm]
+    inside &= chosen > 0  # a row that went against the rule has no weight
+    matrix = np.where(inside[:, None], matrix, 0.0)
+    matrix[~inside, problem.arm[~inside]] = 1.0
+    return Propensities(
+        matrix=matrix,
+        chosen=np.where(inside, chosen, 1.0),
+        usable=inside,
+        source="deterministic",
+        grade="B",
+        notes=(
+            f"{rule}; approximate propensities within {radius:.2g} sd of its border, "
+            f"{int(inside.sum())} of {problem.n} decisions",
+        ),
+    )
 
 
 def _all_deterministic(problem: Problem) -> Propensities:
@@ -140,6 +189,8 @@ def _logged(problem: Problem, usable: Mask) -> tuple[Array, Array | None, tuple[
     present = ~np.isnan(chosen) & usable
     if not present.any():
         return None
+    if problem.declared == "O":
+        return "declared O: the logged propensities are not used"
     missing = int((usable & ~present).sum())
     if missing:
         return f"{missing} of {int(usable.sum())} rows lack a logged propensity, so it is estimated for all"
@@ -175,12 +226,19 @@ def _matrix(problem: Problem, chosen: Array) -> Array | None:
 
 
 def _fault(problem: Problem, chosen: Array, matrix: Array | None, usable: Mask) -> str | None:
-    """What is wrong with the logged propensities, tested cell by cell with Benjamini-Hochberg."""
-    cells = (
+    """What is wrong with the logged propensities, tested cell by cell."""
+    worst = _worst_cell(
         _mean_weight_cells(problem, chosen, usable)
         if matrix is None
         else _count_cells(problem, matrix, usable)
     )
+    if worst is None:
+        return None
+    return f"the logged propensities do not fit the logged choices {worst}, so they are not used"
+
+
+def _worst_cell(cells: list[tuple[float, str]]) -> str | None:
+    """The cell that Benjamini-Hochberg rejects first, as text, or None when it rejects none."""
     if not cells:
         return None
     p = np.array([2 * stats.norm.sf(abs(z)) for z, _ in cells])
@@ -189,9 +247,7 @@ def _fault(problem: Problem, chosen: Array, matrix: Array | None, usable: Mask) 
     if adjusted[worst] >= _TEST_LEVEL:
         return None
     z, where = cells[worst]
-    return (
-        f"the logged propensities do not fit the logged choices ({where}, z = {z:+.1f}), so they are not used"
-    )
+    return f"({where}, z = {z:+.1f})"
 
 
 def _count_cells(problem: Problem, matrix: Array, usable: Mask) -> list[tuple[float, str]]:
@@ -243,8 +299,8 @@ def _estimate(problem: Problem, design: Design, folds: Ints, usable: Mask) -> tu
     )
     labels, weight = problem.arm[usable], problem.weight[usable]
     fitted = cross_fit_probabilities(sub, labels, k, folds[usable], weight)
-    if labels.size / k >= _CALIBRATE_ROWS and design.raw.shape[1] > 0:
-        fitted = _calibrated(fitted, labels, weight)
+    if design.raw.shape[1] > 0:
+        fitted = calibrated(fitted, labels, folds[usable], weight)
     floor = _FLOOR / np.sqrt(labels.size)
     low = fitted < floor
     fitted = np.where(low, floor, fitted)
@@ -255,14 +311,3 @@ def _estimate(problem: Problem, design: Design, folds: Ints, usable: Mask) -> tu
     share = float(low.any(axis=1).mean())
     note = (f"{share:.1%} of rows have an estimated propensity at the floor {floor:.3f}",) if share else ()
     return matrix, note
-
-
-def _calibrated(fitted: Array, labels: Ints, weight: Array) -> Array:
-    """One-against-rest isotonic calibration, then scaled to sum to 1 (van der Laan et al. 2024)."""
-    columns: list[Array] = []
-    for k in range(fitted.shape[1]):
-        iso = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-        columns.append(np.asarray(iso.fit_transform(fitted[:, k], labels == k, sample_weight=weight)))
-    stacked = np.column_stack(columns)
-    totals = stacked.sum(axis=1, keepdims=True)
-    return np.where(totals > 0, stacked / np.where(totals > 0, totals, 1.0), fitted)

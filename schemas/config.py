@@ -152,10 +152,13 @@ def _find(start: Path) -> Path | None:
 
 
 def _first_error(error: ValidationError, where: str) -> ConfigError:
-    first = error.errors()[0]
+    every = error.errors()
+    first = next((e for e in every if e["type"] == "extra_forbidden"), every[0])  # a typo also lacks the key
     keys = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         return ConfigError.unknown_key(keys[-1], where=where, known=_known_keys(keys[:-1]))
+    if first["type"] == "missing":
+        return ConfigError(f"{'.'.join(keys)} is missing", where=where)
     return ConfigError(f"{'.'.join(keys)} is {first.get('input')!r}", where=where, expected=first["msg"])
 
 

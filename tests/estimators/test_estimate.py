@@ -39,8 +39,9 @@ def test_where_nothing_differs_nothing_is_found() -> None:
 
 
 def no_overlap(n: int = 600) -> pl.DataFrame:
-    """Almost a threshold: the probability of the other action is below one in a million."""
-    return router_world(n=n, slope=400.0, clip=0.0, logged=False).frame
+    """A rule on a category: the probability of the other action is below one in a million."""
+    hard = pl.when(pl.col("x_hardness") > 0).then(pl.lit("hard")).otherwise(pl.lit("easy"))
+    return router_world(n=n, slope=400.0, clip=0.0, logged=False).frame.with_columns(x_hardness=hard)
 
 
 def test_where_nobody_could_have_chosen_otherwise_it_refuses() -> None:
@@ -205,12 +206,13 @@ def test_an_action_that_was_hardly_taken_is_counted_and_refused() -> None:
     assert one(est).action == LARGE
 
 
-def test_a_threshold_router_is_grade_n_with_the_feature_and_the_advice() -> None:
-    """Kills extrapolating across a cut-off: no decision could have gone either way."""
-    est = estimated(threshold_world(cutoff=0.3))
+def test_a_rule_without_a_border_is_grade_n_with_the_feature_and_the_advice() -> None:
+    """Kills extrapolating across a category: no decision could have gone either way."""
+    band = pl.when(pl.col("x_score") > 0.3).then(pl.lit("high")).otherwise(pl.lit("low"))
+    est = estimated(threshold_world(cutoff=0.3).with_columns(x_score=band))
     quality = one(est)
     assert (quality.grade, quality.estimand) == ("N", "not_identified")
-    assert "threshold on x_score near 0." in str(quality.reason)
+    assert "a rule on x_score replays" in str(quality.reason)
     assert "Randomise 2% of these choices" in str(quality.reason)
     assert set(est.coverage["grade"]) == {"N"}
 

@@ -8,28 +8,20 @@ import numpy as np
 import polars as pl
 import pytest
 import shadowprice as sp
-from shadowprice.estimators.identification import (
-    Identification,
-    exploration_advice,
-    find_rule,
-    identify,
-    no_contrast,
-)
-from shadowprice.estimators.problem import Problem, problems
-from shadowprice.schemas.config import Config
+from cutoffs import problem_of
+from shadowprice.estimators.cutoff_rule import find_rule
+from shadowprice.estimators.exploration import exploration_advice
+from shadowprice.estimators.identification import Identification, identify, no_contrast
+from shadowprice.ingest.simulator.regime import Regime, draw
+from shadowprice.schemas.config import parse_config
 from worlds import LARGE, SMALL, decisions, repeated_contexts_world, router_world, threshold_world
 
 
-def judged(frame: pl.DataFrame) -> Identification:
-    """The identification of the single decision point of `frame`."""
-    (only,) = identify(frame)
+def judged(frame: pl.DataFrame, declared: str | None = None) -> Identification:
+    """The identification of the single decision point of `frame`, its class declared if given."""
+    points = [{"name": "model", "identification": declared}] if declared else []
+    (only,) = identify(frame, parse_config({"points": points}))
     return only
-
-
-def problem_of(frame: pl.DataFrame) -> Problem:
-    """The single decision point of `frame`."""
-    (problem,) = problems(frame, Config())
-    return problem
 
 
 def test_logged_propensities_that_pass_reach_grade_a() -> None:
@@ -79,8 +71,10 @@ def test_a_threshold_is_found_with_its_feature_and_cut_off(cutoff: float) -> Non
     gap = frame.filter(pl.col("x_score") <= cutoff)["x_score"].max(), frame.filter(pl.col("x_score") > cutoff)
     assert gap[0] <= rule.cutoff <= gap[1]["x_score"].min()
     got = judged(frame)
-    assert got.grade == "N"
+    assert (got.identification, got.grade) == ("D", "B")
     assert f"a threshold on x_score near {cutoff:.1f}"[:-1] in got.reason
+    assert "decisions near the cut-off are compared" in got.reason
+    assert "Randomise 2%" in got.advice
 
 
 def test_a_rule_on_two_features_names_both_and_claims_no_cut_off() -> None:
@@ -137,6 +131,7 @@ def test_a_single_action_is_not_a_choice() -> None:
     assert got.grade == "N"
     assert got.reason == "only one action was taken (large)"
     assert got.advice == exploration_advice()
+    assert got.identification is None
 
 
 @pytest.mark.parametrize("point", ["act", "admit"])
@@ -227,3 +222,88 @@ def test_that_sample_size_has_the_power_that_it_promises() -> None:
     gap = rng.binomial(n_a, 0.55) / n_a - rng.binomial(n - n_a, 0.5) / (n - n_a)
     power = (np.abs(gap) / np.sqrt(0.25 * (1 / n_a + 1 / (n - n_a))) > 1.96).mean()
     assert power == pytest.approx(0.80, abs=0.06)
+
+
+def test_a_rule_without_a_usable_border_stays_n_and_says_why() -> None:
+    """Kills: a grade for a rule on categories, and advice that is lost with it."""
+    kinds = ["chat", "code"] * 200
+    frame = decisions(400, x_kind=kinds).with_columns(
+        action=pl.when(pl.Series(kinds) == "code").then(pl.lit(LARGE)).otherwise(pl.lit(SMALL))
+    )
+    got = judged(frame)
+    assert (got.identification, got.grade) == ("D", "N")
+    assert "no decision away from the cut-off could have gone either way" in got.reason
+    assert "categories only" in got.reason
+    assert no_contrast(problem_of(frame)) is not None
+
+
+@pytest.mark.parametrize(("letter", "grade"), [("R", "A"), ("U", "B"), ("O", "C"), ("D", "B")])
+def test_each_class_of_world_is_detected(letter: str, grade: str) -> None:
+    """Kills: a class that the log cannot tell from another."""
+    got = judged(draw(Regime(n=1500, identification=letter), seed=0).frame)
+    assert (got.identification, got.grade) == (letter, grade)
+    assert got.reason.endswith(f"(class {letter})")
+
+
+def test_a_declared_function_of_logged_features_is_refitted_and_tested() -> None:
+    """Kills: grade C for choices that are unconfounded by design, or B without the test."""
+    frame = router_world(n=2000, logged=False).frame
+    assert judged(frame).grade == "C"
+    got = judged(frame, "U")
+    assert (got.identification, got.grade) == ("U", "B")
+
+
+def test_a_policy_that_changed_is_no_function_of_the_logged_features() -> None:
+    """Kills: a declaration that nothing can refute: version 2 takes `large` half as often."""
+    world = router_world(n=3000, logged=False)
+    rng = np.random.default_rng(1)
+    second = np.arange(3000) >= 1500
+    dropped = second & (rng.random(3000) < 0.5)
+    frame = world.frame.with_columns(
+        action=pl.when(pl.Series(dropped)).then(pl.lit(SMALL)).otherwise("action"),
+        policy_version=pl.Series(np.where(second, "v2", "v1")),
+    )
+    got = judged(frame, "U")
+    assert (got.identification, got.grade) == ("O", "C")
+    assert got.reason.startswith(
+        "declared U, but propensities refitted from logged features miss the choices"
+    )
+
+
+def test_an_honest_function_of_logged_features_is_seldom_denied() -> None:
+    """Kills: a test that takes estimation error for a fault: at 1 %, 2 or more of 20 have P = 1.7 %."""
+    frames = (router_world(s, n=1200, logged=False).frame for s in range(20))
+    assert sum(judged(f, "U").identification != "U" for f in frames) < 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "world", "letter", "why"),
+    [
+        ("R", "O", "O", "declared R, but no propensity is logged: "),
+        ("R", "U", "U", "declared R, but the propensities are reconstructed: "),
+        ("R", "D", "D", "declared R, but no propensity is logged: "),
+        ("D", "R", "R", "declared D, but no rule of logged features replays 99.5% of the choices: "),
+        ("D", "O", "O", "declared D, but no rule of logged features replays 99.5% of the choices: "),
+    ],
+)
+def test_a_declaration_that_fails_is_said_and_not_used(
+    declared: str, world: str, letter: str, why: str
+) -> None:
+    """Kills: believing the user over the log."""
+    got = judged(draw(Regime(n=1200, identification=world), seed=0).frame, declared)
+    assert got.identification == letter
+    assert got.reason.startswith(why)
+
+
+def test_who_distrusts_the_logged_propensities_gets_estimated_ones() -> None:
+    """Kills: grade A against the user's own knowledge of hidden inputs."""
+    got = judged(router_world(n=800).frame, "O")
+    assert (got.identification, got.grade) == ("O", "C")
+    assert got.reason.startswith("declared O: the logged propensities are not used")
+
+
+def test_a_rule_declared_unconfounded_is_a_rule() -> None:
+    """Kills: calling a replayed rule a failed declaration: it is a function of logged features."""
+    got = judged(threshold_world(n=800), "U")
+    assert got.identification == "D"
+    assert "declared" not in got.reason

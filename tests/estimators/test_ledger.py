@@ -183,7 +183,8 @@ def test_an_unpriced_unknown_does_not_take_the_net_value_away() -> None:
 
 def test_a_deterministic_router_has_no_ledger_and_all_its_decisions_are_counted() -> None:
     """Kills decisions that disappear from the coverage because they are in no contrast."""
-    est = estimated(threshold_world(n=400), PRICED)
+    band = pl.when(pl.col("x_score") > 0.3).then(pl.lit("high")).otherwise(pl.lit("low"))
+    est = estimated(threshold_world(n=400).with_columns(x_score=band), PRICED)
     assert est.ledger.is_empty()
     assert est.coverage.select("grade", "decisions").rows() == [("N", 400)]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import cutoffs
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shadowprice.estimators.confidence import interval
+from shadowprice.estimators.contrasts import floored_mean
 from shadowprice.estimators.design import make_design
 from shadowprice.estimators.folds import cluster_folds
+from shadowprice.estimators.pairs import Valuation, pair
 from shadowprice.estimators.problem import Problem, problems
 from shadowprice.estimators.propensity import (
     Propensities,
@@ -17,8 +21,10 @@ from shadowprice.estimators.propensity import (
     logged_choice,
     logged_fault,
 )
+from shadowprice.estimators.scores import score
+from shadowprice.ingest.simulator.regime import Regime, draw, truth
 from shadowprice.schemas.config import Config
-from worlds import LARGE, SMALL, router_world
+from worlds import LARGE, SMALL, decisions, router_world, threshold_world
 
 SEEDS = 100
 
@@ -257,3 +263,56 @@ def test_a_valid_log_of_chosen_propensities_is_doubted_in_few_of_a_hundred_seeds
     """Kills a mean-weight test that takes the skewness of weights for a fault."""
     frames = (three_arms(s, n=500).drop("candidates", "propensities") for s in range(SEEDS))
     assert sum(logged_fault(problem_of(f)) is not None for f in frames) < 5
+
+
+def test_a_rule_gets_approximate_propensities_near_its_cut_off() -> None:
+    """Kills: extrapolated estimates for a rule, or rows that the rule alone decided."""
+    problem, got = found(threshold_world(n=2000))
+    assert (got.source, got.grade) == ("deterministic", "B")
+    score = problem.frame["x_score"].to_numpy()
+    reach = np.abs(score[got.usable] - 0.3).max()
+    assert got.usable.sum() == (np.abs(score - 0.3) <= reach).sum()
+    large = got.matrix[:, problem.arm_index(LARGE)]
+    assert large[got.usable] == pytest.approx(0.5 + (score[got.usable] - 0.3) / (2 * reach), abs=0.02)
+    assert got.matrix.sum(axis=1) == pytest.approx(np.ones(2000))
+    assert (got.chosen[got.usable] >= 0.49).all()
+    assert "sd of its border" in got.notes[0]
+
+
+def test_a_rule_on_categories_has_nothing_to_weigh() -> None:
+    """Kills: estimating propensities of 0 and 1."""
+    kinds = ["chat", "code"] * 200
+    frame = decisions(400, x_kind=kinds).with_columns(
+        action=pl.when(pl.Series(kinds) == "code").then(pl.lit(LARGE)).otherwise(pl.lit(SMALL))
+    )
+    assert found(frame)[1].grade == "N"
+
+
+def test_declared_functions_of_logged_features_are_grade_b() -> None:
+    """Kills: a declaration that changes the words and not the grade."""
+    frame = router_world(n=1500, logged=False).frame
+    problem = cutoffs.problem_of(frame, model="U")
+    design = make_design(problem.frame, problem.features)
+    folds = cluster_folds(problem.cluster_ids, seed=0, repeat=0)[problem.cluster]
+    got = find_propensities(problem, design, folds)
+    assert (got.source, got.grade) == ("estimated", "B")
+
+
+@pytest.mark.slow
+def test_scores_hold_with_a_wrong_outcome_model_or_poor_propensities() -> None:
+    """Kills: calibration that costs double robustness. Quality depends on a product of features that a
+    spline ridge cannot fit, and the choice has to be estimated. 24 draws: mean error within 3.3 standard
+    errors, and at least 20 intervals that hold the truth (fewer have probability 0.6 % at 95 %)."""
+    regime = Regime(n=1000, identification="O", shape="interaction")
+    goal = truth(regime).ato
+    got = []
+    for seed in range(24):
+        problem = problem_of(draw(regime, seed=seed).frame)
+        value = Valuation(task_value=np.full(problem.n, np.nan), latency_price=0.0, risk_price=0.0)
+        contrast = pair(score(problem, seed=0), "a1", "a0", value)
+        mean = floored_mean(contrast, contrast.feasible, contrast.h)
+        lower, upper = interval(float(mean.theta[0]), float(np.sqrt(mean.cov[0, 0])), mean.df)
+        got.append((mean.theta[0], lower <= goal <= upper))
+    values = np.array([v for v, _ in got])
+    assert abs(values.mean() - goal) < 3.3 * values.std() / np.sqrt(24) + 0.002
+    assert sum(inside for _, inside in got) >= 20

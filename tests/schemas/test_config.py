@@ -20,6 +20,7 @@ def test_every_documented_key_is_read():
             "quality": {"name": "stars", "low": 1, "high": 5},
             "cluster": "tenant_id",
             "segments": ["x_tier"],
+            "points": [{"name": "model", "identification": "U"}],
         }
     )
     assert config.prices.task_value is not None
@@ -28,6 +29,7 @@ def test_every_documented_key_is_read():
     assert config.prices.latency is not None
     assert config.prices.latency.value == pytest.approx(0.002)
     assert config.rules[0].reversible is False
+    assert (config.declared("model"), config.declared("plan")) == ("U", None)
     assert config.quality is not None
     assert (config.quality.low, config.quality.high) == (1.0, 5.0)
 
@@ -40,6 +42,10 @@ def test_every_documented_key_is_read():
         ({"rules": [{"match": "a", "kind": "act", "revesible": True}]}, "Did you mean 'reversible'"),
         ({"prices": {"task_value": 12}}, "no unit"),
         ({"rules": [{"match": "a", "kind": "fly"}]}, "rules.0.kind is 'fly'"),
+        ({"points": [{"name": "model", "identifcation": "U"}]}, "Did you mean 'identification'"),
+        ({"points": [{"name": "model", "identification": "X"}]}, "points.0.identification is 'X'"),
+        ({"points": [{"name": "model"}]}, "points.0.identification is missing"),
+        ({"points": [{"name": "a", "identification": "U"}] * 2}, "points names 'a' twice"),
         ({"cluster": "model"}, "cluster is 'model'"),
     ],
 )
