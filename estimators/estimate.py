@@ -29,9 +29,12 @@ from .choices import (
 from .confidence import LEVEL
 from .consumption import consumption
 from .contrasts import SegmentResult, estimate_segment, refusals
+from .cutoff_pair import at_cutoff
+from .cutoff_rule import Rule, find_rule
 from .gates import MIN_ESS
-from .identification import exploration_advice, identification, no_contrast, repeats_contexts
+from .identification import identification, no_contrast, repeats_contexts
 from .ledger import calibrated_groups, ledger_rows
+from .manski import bounds
 from .moves import moves
 from .pairs import Pair, Valuation, pair, within_contexts
 from .problem import Problem, check_frame, problems
@@ -139,16 +142,17 @@ def _one_point(problem: Problem, baseline: str | None, config: Config, seed: int
     blocked = no_contrast(problem)
     if blocked is not None:
         if len(problem.arms) > 1 and judged.advice:
-            _refuse_all(problem, baseline, value, f"{blocked}. {exploration_advice()}", parts)
+            _refuse_all(problem, baseline, value, f"{blocked}. {judged.advice}", parts)
         return
-    within = repeats_contexts(problem)
-    scores = None if within else score(problem, seed=seed)
+    rule = find_rule(problem)
+    scores = None if rule is not None or repeats_contexts(problem) else score(problem, seed=seed)
     for action, base in contrasts_of(problem, names, baseline):
-        if scores is None:
-            contrast = within_contexts(problem, action, base, value)
+        if rule is not None:
+            _at_cutoff(problem, rule, action, base, value, config, seed, parts)
+        elif scores is None:
+            _one_contrast(within_contexts(problem, action, base, value), config, seed, parts)
         else:
-            contrast = pair(scores, action, base, value)
-        _one_contrast(contrast, config, seed, parts)
+            _one_contrast(pair(scores, action, base, value), config, seed, parts)
     base = baseline_of(problem, names, baseline)
     for name in problem.arms:
         scarce = next((arm for arm in (base, name) if arm not in names), None)
@@ -159,11 +163,35 @@ def _one_point(problem: Problem, baseline: str | None, config: Config, seed: int
             )
 
 
-def _one_contrast(contrast: Pair, config: Config, seed: int, parts: _Parts) -> None:
+def _at_cutoff(
+    problem: Problem,
+    rule: Rule,
+    action: str,
+    base: str,
+    value: Valuation,
+    config: Config,
+    seed: int,
+    parts: _Parts,
+) -> None:
+    """The effect at the border of a rule, and bounds on quality away from it."""
+    found = at_cutoff(problem, rule, action, base, value)
+    if isinstance(found, str):
+        _refuse(problem, action, base, value, found, parts)
+        return
+    # Its scores are local to one window: a segment would need a window of its own.
+    _one_contrast(found, config, seed, parts, segmented=False)
+    limits = bounds(problem, action, base)
+    if np.isfinite(problem.outcomes[:, 0]).any() and limits.lower is not None:
+        parts.contrasts.append(frames.estimates((frames.bound(problem, action, base, limits),)))
+
+
+def _one_contrast(
+    contrast: Pair, config: Config, seed: int, parts: _Parts, *, segmented: bool = True
+) -> None:
     results: dict[str, SegmentResult] = {}
     problem = contrast.problem
     every = np.ones(problem.n, dtype=bool)
-    segments = segment_members(problem, levels(problem, config))
+    segments = segment_members(problem, levels(problem, config)) if segmented else ()
     for segment, members in (("all", every), *segments):
         result = estimate_segment(contrast, segment, members)
         results[segment] = result

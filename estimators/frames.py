@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from ..schemas.records import GRADES, Estimate, Grade
 from ..schemas.tables import arrow_schema
+from .confidence import LEVEL
 from .contrasts import SegmentResult
+from .manski import Bounds
 from .moves import Move
 from .pairs import NET, Pair, Valuation
 from .problem import Problem
@@ -105,6 +107,29 @@ def stack(parts: list[pl.DataFrame], layout: pl.DataFrame) -> pl.DataFrame:
 def estimates(rows: tuple[Estimate, ...]) -> pl.DataFrame:
     """Rows of estimates.parquet."""
     return pl.DataFrame([r.to_dict() for r in rows], schema=empty("estimates").schema)
+
+
+def bound(problem: Problem, action: str, baseline: str, limits: Bounds) -> Estimate:
+    """The bounds on quality over all decisions of a rule, of which only those at its border are estimated."""
+    return Estimate(
+        layer=problem.layer,
+        decision_point=problem.decision_point,
+        segment="all",
+        action=action,
+        baseline=baseline,
+        quantity="quality",
+        estimand="bound",
+        value=None,
+        lower=limits.lower,
+        upper=limits.upper,
+        level=LEVEL,
+        n=problem.n,
+        clusters=limits.clusters,
+        ess=None,
+        grade="D",
+        method="worst case over outcomes that no decision showed",
+        reason=limits.reason,
+    )
 
 
 def joint(pair: Pair, segment: str, result: SegmentResult) -> pl.DataFrame:

@@ -261,11 +261,16 @@ def _count_cells(problem: Problem, matrix: Array, usable: Mask) -> list[tuple[fl
                 np.unique(np.quantile(e, np.linspace(0, 1, _DECILES + 1)[1:-1])) if e.size else np.empty(0)
             )
             bins = np.searchsorted(edges, e, side="left")
+            w = problem.weight[rows]
+            sampled = bool((w != 1.0).any())
             for b in np.unique(bins):
                 cell = bins == b
-                variance = float((e[cell] * (1 - e[cell])).sum())
-                if variance >= _MIN_CELL_VARIANCE:
-                    surplus = float((taken[cell] - e[cell]).sum())
+                expected = e[cell] * (1 - e[cell])
+                if expected.sum() >= _MIN_CELL_VARIANCE:
+                    surplus = float((w[cell] * (taken[cell] - e[cell])).sum())
+                    # A log that keeps rows by their outcome keeps actions unevenly: only weighted rows fit e.
+                    square = (taken[cell] - e[cell]) ** 2 if sampled else expected
+                    variance = float((w[cell] ** 2 * square).sum())
                     label = f"action {name}, propensity near {e[cell].mean():.2f}"
                     cells.append((surplus / np.sqrt(variance), label))
     return cells
@@ -274,17 +279,18 @@ def _count_cells(problem: Problem, matrix: Array, usable: Mask) -> list[tuple[fl
 def _mean_weight_cells(problem: Problem, chosen: Array, usable: Mask) -> list[tuple[float, str]]:
     """Weights 1 / e of each arm must add up to the number of rows on which it was available."""
     cells: list[tuple[float, str]] = []
-    n = int(usable.sum())
+    n = float(problem.weight[usable].sum())
     for k, name in enumerate(problem.arms):
-        e = chosen[usable & (problem.arm == k)]
-        variance = float(((1 - e) / e**2).sum())
-        size = float((1 / e).sum() ** 2 / (1 / e**2).sum()) if e.size else 0.0
+        rows = usable & (problem.arm == k)
+        e, w = chosen[rows], problem.weight[rows]
+        variance = float((w**2 * (1 - e) / e**2).sum())
+        size = float((w / e).sum() ** 2 / ((w / e) ** 2).sum()) if e.size else 0.0
         if size >= _MIN_TEST_ESS and variance > 0:
-            total = float((1 / e).sum())
+            total = float((w / e).sum())
             if total < n:  # the weights that are missing are the largest: leave room for one more of them
-                variance += float((1 / e).max() ** 2)
+                variance += float((w / e).max() ** 2)
             cells.append(
-                ((total - n) / np.sqrt(variance), f"action {name}, weights add up to {total:.0f} of {n}")
+                ((total - n) / np.sqrt(variance), f"action {name}, weights add up to {total:.0f} of {n:.0f}")
             )
     return cells
 

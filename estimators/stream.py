@@ -23,6 +23,7 @@ from .choices import contrasts_of, levels, segment_labels, segment_members, usab
 from .confidence import LEVEL
 from .consumption import consumption
 from .contrasts import estimate_segment
+from .cutoff_rule import find_rule
 from .gates import MIN_ESS
 from .identification import identification, no_contrast
 from .ledger import calibrated_groups, ledger_rows
@@ -147,12 +148,12 @@ def _one_partition(
 
 
 def _plan(problem: Problem, baseline: str | None, config: Config) -> _Plan:
-    judged = identification(problem)
+    judged, rule = identification(problem), find_rule(problem)
     return _Plan(
         question=frames.Question(
             problem.layer, problem.decision_point, judged.grade, judged.reason, judged.advice
         ),
-        blocked=no_contrast(problem),
+        blocked=no_contrast(problem) or (rule and f"{rule}; its border needs all rows in memory"),
         contrasts=tuple(contrasts_of(problem, usable_arms(problem), baseline)),
         segments=tuple(levels(problem, config)),
     )

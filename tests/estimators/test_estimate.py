@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+import shadowprice as sp
 from asking import PRICED, covers, ends, estimated, one
 from shadowprice.estimators.scores import MIN_ARM
 from worlds import (
@@ -247,3 +248,16 @@ def test_decisions_that_a_rule_fixed_are_left_out_and_counted() -> None:
     drawn = World(frame=world.frame, e=world.e[200:], small=world.small[200:], large=world.large[200:])
     assert covers(quality, drawn.ato)
     assert est.where(quantity="quality", segment="all", estimand="ATE") == []
+
+
+def test_a_rule_is_compared_at_its_border_and_bounded_away_from_it() -> None:
+    """Kills: a border estimate that passes for one of the whole, and a rule that is refused where it need not."""
+    est = sp.estimate(threshold_world(n=3000), SMALL)
+    ato, bound = est.where(quantity="quality", segment="all")
+    assert (ato.estimand, ato.grade) == ("ATO", "B")
+    assert "cut-off" in ato.method
+    assert (bound.estimand, bound.grade, bound.value) == ("bound", "D", None)
+    assert bound.lower is not None
+    assert bound.upper is not None
+    assert bound.lower < float(ato.value or 0.0) < bound.upper
+    assert set(est.ledger["grade"]) == {"B", "N"}

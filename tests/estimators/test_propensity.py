@@ -316,3 +316,16 @@ def test_scores_hold_with_a_wrong_outcome_model_or_poor_propensities() -> None:
     values = np.array([v for v, _ in got])
     assert abs(values.mean() - goal) < 3.3 * values.std() / np.sqrt(24) + 0.002
     assert sum(inside for _, inside in got) >= 20
+
+
+def test_a_log_that_keeps_failures_more_often_still_fits_its_propensities() -> None:
+    """Kills: a test of logged propensities on rows that outcome-dependent sampling has tilted (unweighted,
+    a quarter of such logs are doubted; at a level of 1 % at most 3 of 20 are, with probability .999)."""
+    from shadowprice.ingest.simulator.regime import Regime, draw
+
+    doubted = 0
+    for seed in range(20):
+        frame = draw(Regime(n=1500, keep_share=0.2, overlap=2.0, effect=1.0), seed=seed).frame
+        (problem,) = problems(frame, Config())
+        doubted += logged_fault(problem) is not None
+    assert doubted <= 3
