@@ -38,6 +38,9 @@ bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_audit.py
 	$(BIN)/python benchmarks/bench_routellm.py
 	$(BIN)/python benchmarks/bench_open_bandit.py
+	$(BIN)/python benchmarks/bench_digits.py
+	$(BIN)/python benchmarks/bench_risk.py
+	$(BIN)/python benchmarks/bench_stream.py
 
 bench-coverage: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_coverage.py --check

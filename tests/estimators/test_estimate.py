@@ -251,7 +251,7 @@ def test_decisions_that_a_rule_fixed_are_left_out_and_counted() -> None:
 
 
 def test_a_rule_is_compared_at_its_border_and_bounded_away_from_it() -> None:
-    """Kills: a border estimate that passes for one of the whole, and a rule that is refused where it need not."""
+    """Kills: a border estimate that passes for one of the whole, a rule refused where it need not be."""
     est = sp.estimate(threshold_world(n=3000), SMALL)
     ato, bound = est.where(quantity="quality", segment="all")
     assert (ato.estimand, ato.grade) == ("ATO", "B")
