@@ -24,13 +24,15 @@ _BOOST_CLASSES: Final = 12
 """Actions up to which boosting is tried: it grows one tree per action and round."""
 _NEWTON_SIZE: Final = 600
 """Parameters up to which Newton's method, with its dense Hessian, is faster than L-BFGS."""
+ROUNDS: Final = 100
+"""Trees of a boosted mean or probability."""
 _BOOST_GAIN: Final = 0.99
 """Boosting must cut the held-out loss by one per cent to replace the simpler learner."""
 
 
-def _trees(design: Design, n: int) -> dict[str, Any]:
+def _trees(design: Design, n: int, rounds: int = ROUNDS) -> dict[str, Any]:
     return {
-        "max_iter": 100,
+        "max_iter": rounds,
         "learning_rate": 0.1,
         "max_leaf_nodes": 15,
         "min_samples_leaf": max(30, int(np.sqrt(n))),
@@ -70,9 +72,11 @@ def ridge(X: Array, Y: Array, X_new: Array, weight: Array | None = None) -> Arra
     return mean + (X_new - centre) @ (vectors @ chosen)
 
 
-def boosted_mean(design: Design, y: Array, train: Mask, test: Mask, weight: Array) -> Array:
+def boosted_mean(
+    design: Design, y: Array, train: Mask, test: Mask, weight: Array, *, rounds: int = ROUNDS
+) -> Array:
     """Predictions at the test rows of boosted trees fitted on the train rows."""
-    model: Any = HistGradientBoostingRegressor(**_trees(design, int(train.sum())))
+    model: Any = HistGradientBoostingRegressor(**_trees(design, int(train.sum()), rounds))
     raw = _known_in(design.raw, train)
     own = weight[train]
     model.fit(raw[train], y[train], sample_weight=own if np.ptp(own) > 0 else None)

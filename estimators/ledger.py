@@ -2,63 +2,86 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 
-from .confidence import LEVEL, critical_t
+from ..schemas.records import Quantity
+from .cate import MIN_ESS, Effects, blocks_within_folds, merged, predicted_effects, rising_means
+from .confidence import critical_t
 from .contrasts import SegmentResult, floored_mean
-from .design import Design, make_design
-from .folds import cluster_folds
-from .learners import cross_fit_means
+from .effect_calibration import calibration_slope
+from .gates import MIN_CLUSTERS
 from .pairs import NET, Pair
+from .simultaneous import sup_t
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-_BINS: Final = 10
-"""Groups before merging; more would leave too few decisions in each."""
-_MIN_GROUP: Final = 200.0
-"""Effective decisions per starting bin; a group of fewer than 50 per arm is noise (METHODS A2)."""
-_MIN_CLUSTERS: Final = 20
-"""Clusters per group, for the t interval of a group."""
-_SLOPE_T: Final = 1.64
-"""One-sided 5 % test that predicted effects order true ones; else every decision gets the mean."""
+_MAX_GROUPS: Final = 10
+_START_ESS: Final = 200.0
+"""Effective decisions per group before merging; with fewer than about 50 per arm it is noise (METHODS A2)."""
+_START_CLUSTERS: Final = 20
+"""Clusters per group before merging, for the t interval of a group."""
+_ORDER_P: Final = 0.05
+"""Level of the test that predicted effects order true ones; else every decision gets the mean."""
+_RESOLUTION: Final = 2.5
+"""(2.5 t)^(2/3) groups have neighbours about one standard error of their difference apart, if effects are
+roughly uniform and t is the slope's statistic; with more, groups differ by their noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
-    """code: (n,) group of each decision, -1 outside. theta: (B, 4). cov: (B, 4, 4). df: (B,)."""
+    """code: (n,) group of each decision, -1 outside. theta: (B, 4). cov: (B, 4, 4). df: (B,).
+
+    critical: (4,) critical values under which the intervals of all groups hold together.
+    effects: the predictions behind the groups, of `quantity`; None where there were none. constant: why there
+    is one group, None where there are several.
+    """
 
     code: Ints
     theta: Array
     cov: Array
     df: Array
+    critical: Array
+    effects: Effects | None
+    quantity: Quantity
+    constant: str | None
 
 
 def calibrated_groups(pair: Pair, result: SegmentResult, *, seed: int) -> Groups:
     """Groups of decisions whose mean effect is estimated and ordered: a group-calibrated CATE.
 
-    Predicted effects are fitted out of fold, cut into equal groups, and groups that break the order are
-    pooled (isotonic calibration), so that each group's mean is a weighted mean of scores.
+    Effects are predicted out of fold and decisions grouped by their rank within the fold, so that a
+    decision's group does not depend on its own score; groups that break the order are pooled (isotonic
+    calibration). Each group's mean is a weighted mean of scores with an interval of its own. One group where
+    the slope of scores on predictions is not above 0.
 
     Source: van der Laan, Ulloa-Perez, Carone & Luedtke 2023; Chernozhukov et al. 2018 (GATES).
     """
-    rows = np.flatnonzero(result.rows & (pair.h > 0))
-    code = np.full(pair.problem.n, -1, dtype=np.int64)
-    code[rows] = 0
-    target = NET if not np.isnan(pair.d[rows, NET]).any() else 0
-    score = pair.d[rows, target]
-    if rows.size and not np.isnan(score).any() and not pair.method.startswith("within"):
-        code[rows] = _ordered_groups(pair, rows, score, seed=seed)
-    groups = _group_means(pair, code)
+    known = not np.isnan(pair.d[result.rows & (pair.h > 0), NET]).any()
+    target = NET if known else 0
+    code = np.where(result.rows & (pair.h > 0), 0, -1).astype(np.int64)
+    effects, constant = None, "effects are compared within contexts or not at all"
+    if (code == 0).any() and not pair.method.startswith("within"):
+        effects = predicted_effects(pair, result.rows, target=target, seed=seed)
+        constant = _set_groups(code, pair, effects, target)
+    theta, cov, df = _group_means(pair, code)
     unknown = np.isnan(result.mean.theta[:NET]) if result.mean is not None else np.ones(NET, dtype=bool)
-    return replace(groups, theta=np.where(unknown, np.nan, groups.theta))
+    return Groups(
+        code=code,
+        theta=np.where(unknown, np.nan, theta),
+        cov=cov,
+        df=df,
+        critical=_critical(pair, code, theta, df, np.random.default_rng(seed)),
+        effects=effects,
+        quantity="net" if known else "quality",
+        constant=constant,
+    )
 
 
 def ledger_rows(pair: Pair, result: SegmentResult, groups: Groups, segment: pl.Series) -> pl.DataFrame:
@@ -67,21 +90,20 @@ def ledger_rows(pair: Pair, result: SegmentResult, groups: Groups, segment: pl.S
     A contrast that was refused is listed only for the decisions that took one of its two actions.
 
     nmv = V dq - dc - lambda dl - rho dr with the decision's own V; its interval uses the group's joint
-    covariance. Intervals are simultaneous over the groups of the contrast (Sidak).
+    covariance. Intervals are simultaneous over the groups of the contrast (sup-t).
     """
     inside = groups.code >= 0
-    critical = np.array([critical_t(df, level=LEVEL ** (1.0 / groups.df.size)) for df in groups.df])
     own = groups.code[inside]
     columns: dict[str, Array] = {}
     names = ("dq", "dc", "dl", "dr")
     for j, name in enumerate(names):
-        half = critical * np.sqrt(groups.cov[:, j, j])
+        half = groups.critical[j] * np.sqrt(groups.cov[:, j, j])
         _fill(columns, name, inside, groups.theta[own, j], half[own])
     weights = pair.value.weights(inside)
     safe = np.where(weights == 0.0, 0.0, weights)
     theta = np.where(safe == 0.0, 0.0, groups.theta[own])
     cov = np.where((safe[:, :, None] * safe[:, None, :]) == 0.0, 0.0, groups.cov[own])
-    half = critical[own] * np.sqrt(np.einsum("ij,ijk,ik->i", safe, cov, safe))
+    half = groups.critical.max() * np.sqrt(np.einsum("ij,ijk,ik->i", safe, cov, safe))
     _fill(columns, "nmv", inside, (safe * theta).sum(axis=1), half)
     frame = pair.problem.frame.select("decision_id", "request_id", "layer", "decision_point")
     grade = np.where(inside, result.grade, "N")
@@ -114,51 +136,47 @@ def _fill(columns: dict[str, Array], name: str, inside: Mask, value: Array, half
         columns[name + suffix] = full
 
 
-def _ordered_groups(pair: Pair, rows: Ints, score: Array, *, seed: int) -> Ints:
-    h, cluster = pair.h[rows], pair.problem.cluster[rows]
-    squares = float((h**2).sum())
-    size = float(h.sum()) ** 2 / squares if squares > 0 else 0.0
-    bins = min(_BINS, int(size / _MIN_GROUP), int(np.unique(cluster).size / _MIN_CLUSTERS))
-    if bins < 2 or not pair.problem.features:
-        return np.zeros(rows.size, dtype=np.int64)
-    whole = make_design(pair.problem.frame, pair.problem.features)
-    design = Design(linear=whole.linear[rows], raw=whole.raw[rows], categorical=whole.categorical, dropped=())
-    folds = cluster_folds(pair.problem.cluster_ids, seed=seed, repeat=0)[cluster]
-    every = np.ones(rows.size, dtype=bool)
-    predicted = cross_fit_means(design, score[:, None], every, folds)[:, 0]
-    if _slope_t(predicted, score, h, cluster) < _SLOPE_T:
-        return np.zeros(rows.size, dtype=np.int64)
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, bins + 1)[1:-1]))
-    bin_code = np.searchsorted(edges, predicted, side="left")
-    return _pooled(bin_code, score, h)
+def _set_groups(code: Ints, pair: Pair, effects: Effects | None, target: int) -> str | None:
+    """Writes the groups into `code`; the answer is why there is only one, or None."""
+    if effects is None:
+        return "no context tells decisions apart"
+    rows = np.flatnonzero(effects.rows)
+    h, cluster, d = pair.h[rows], pair.problem.cluster[rows], pair.d[rows, target]
+    size = float(h.sum()) ** 2 / float((h**2).sum())
+    most = min(_MAX_GROUPS, int(size / _START_ESS), int(np.unique(cluster).size / _START_CLUSTERS))
+    if most < 2:
+        return "too few decisions or clusters to tell their effects apart"
+    prediction = effects.held_out[rows]
+    slope = calibration_slope(prediction, d, h, cluster, np.zeros_like(rows))
+    if slope is None or slope.p_0 >= _ORDER_P:
+        return "predicted effects do not order the true ones, so every decision gets the mean"
+    count = int(np.clip((_RESOLUTION * slope.value / slope.se) ** (2 / 3), 2, most))
+    block = blocks_within_folds(prediction, h, effects.fold[rows], count)
+    block = merged(merged(block, h, np.arange(h.size), MIN_ESS), h, cluster, MIN_CLUSTERS)
+    code[rows] = np.unique(rising_means(block, d, h), return_inverse=True)[1][block]
+    return None if code.max() > 0 else "the groups' means do not rise with the prediction"
 
 
-def _slope_t(predicted: Array, score: Array, h: Array, cluster: Ints) -> float:
-    """t statistic of the slope of scores on held-out predictions (BLP test), clusters respected."""
-    centred = predicted - np.average(predicted, weights=h)
-    mass = float((h * centred**2).sum())
-    if mass <= 0.0:
-        return 0.0
-    slope = float((h * centred * score).sum()) / mass
-    residual = h * centred * (score - np.average(score, weights=h) - slope * centred)
-    sums = np.bincount(cluster, weights=residual)
-    se = float(np.sqrt((sums**2).sum())) / mass
-    return slope / se if se > 0 else 0.0
-
-
-def _pooled(bin_code: Ints, score: Array, h: Array) -> Ints:
-    """Adjacent groups pooled until their means rise with the prediction."""
-    weight = np.bincount(bin_code, weights=h)
-    mean = np.bincount(bin_code, weights=h * score) / weight
-    order = np.arange(mean.size, dtype=float)
-    fitted = IsotonicRegression().fit_transform(order, mean, sample_weight=weight)
-    return np.unique(fitted, return_inverse=True)[1].astype(np.int64)[bin_code]
-
-
-def _group_means(pair: Pair, code: Ints) -> Groups:
+def _group_means(pair: Pair, code: Ints) -> tuple[Array, Array, Array]:
     count = int(code.max()) + 1
     theta, cov, df = np.empty((count, 4)), np.empty((count, 4, 4)), np.empty(count)
     for b in range(count):
         mean = floored_mean(pair, code == b, pair.h)
         theta[b], cov[b], df[b] = mean.theta[:NET], mean.cov[:NET, :NET], mean.df
-    return Groups(code=code, theta=theta, cov=cov, df=df)
+    return theta, cov, df
+
+
+def _critical(pair: Pair, code: Ints, theta: Array, df: Array, rng: np.random.Generator) -> Array:
+    """Critical values (4,), one per quantity, of the smallest group's t interval for all groups at once."""
+    if df.size < 2:
+        return np.full(NET, critical_t(float(df.min(initial=np.inf))))
+    rows = np.flatnonzero(code >= 0)
+    own, cluster = code[rows], pair.problem.cluster[rows]
+    shape = len(pair.problem.cluster_ids), df.size
+    at = cluster * df.size + own
+    out = np.empty(NET)
+    for j in range(NET):
+        deviation = pair.h[rows] * (pair.d[rows, j] - theta[own, j])
+        sums = np.bincount(at, weights=deviation, minlength=shape[0] * shape[1]).astype(float)
+        out[j] = sup_t(sums.reshape(shape), float(df.min()), rng=rng)
+    return out
