@@ -62,6 +62,7 @@ def run(task: tuple[Path, str, dict[str, int]]) -> tuple[str, float]:
     world = next(w for w in WORLDS if w.name == name)
     began = time.perf_counter()
     files = {m: path(out, world, m) for m in wanted}
+    wanted = {m: round(world.share * reps) for m, reps in wanted.items()}
     done = {m: len(f.read_text().splitlines()) if f.exists() else 0 for m, f in files.items()}
     with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore")  # peers warn about what this benchmark measures
@@ -130,7 +131,7 @@ def _read(out: Path, world: World, method: str) -> Summary | None:
 
 def table(out: Path) -> Iterator[str]:
     """The table as Markdown lines: coverage and width per method, bias and refusals for ours."""
-    heads = ["regime", "ours", "refused", "bias", "width", "width / oracle", "oracle", "Wald AIPW"]
+    heads = ["regime", "reps", "ours", "refused", "bias", "width", "width / oracle", "oracle", "Wald AIPW"]
     heads += [*PEERS, *SLOW]
     yield "| " + " | ".join(heads) + " |"
     yield "|" + "---|" * len(heads)
@@ -139,7 +140,7 @@ def table(out: Path) -> Iterator[str]:
         ours, oracle = found["ours"], found["oracle"]
         if ours is None:
             continue
-        cells = [world.name, _percent(ours.coverage), f"{ours.refused:.0%}"]
+        cells = [world.name, str(ours.reps), _percent(ours.coverage), f"{ours.refused:.0%}"]
         cells += [_number(ours.bias, "+.3f"), _number(ours.width, ".3f")]
         ratio = ours.width / oracle.width if ours.width and oracle and oracle.width else None
         cells.append(_number(ratio, ".2f"))

@@ -16,7 +16,8 @@ Change = Callable[[pl.DataFrame], pl.DataFrame]
 class World:
     """A regime with what is done to its log. identified: whether intervals are owed (else: refusals).
 
-    easy: whether a refusal would be a failure.
+    easy: whether a refusal would be a failure. share: part of the replications that is run, less than 1 where
+    boosted trees make each take seconds.
     """
 
     name: str
@@ -24,6 +25,7 @@ class World:
     identified: bool = True
     easy: bool = False
     change: Change | None = None
+    share: float = 1.0
 
 
 def _without_context(frame: pl.DataFrame) -> pl.DataFrame:
@@ -39,8 +41,8 @@ def _without_the_first(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(pl.col("action") != "a0")
 
 
-def _world(name: str, *, easy: bool = False, change: Change | None = None, **knobs: object) -> World:
-    return World(name=name, regime=Regime(**knobs), easy=easy, change=change)  # pyright: ignore[reportArgumentType]
+def _world(name: str, *, easy: bool = False, share: float = 1.0, **knobs: object) -> World:
+    return World(name=name, regime=Regime(**knobs), easy=easy, share=share)  # pyright: ignore[reportArgumentType]
 
 
 def _hopeless(name: str, *, change: Change | None = None, **knobs: object) -> World:
@@ -50,7 +52,7 @@ def _hopeless(name: str, *, change: Change | None = None, **knobs: object) -> Wo
 IDENTIFIED: Final = (
     _world("R easy, n 1000", easy=True),
     _world("R easy, n 300", easy=True, n=300),
-    _world("R easy, n 3000", easy=True, n=3000),
+    _world("R easy, n 3000", easy=True, n=3000, share=0.3),
     _world("R no effect, n 600", easy=True, n=600, effect=0.0, spread=0.0),
     _world("R graded, n 500", easy=True, n=500, graded=True),
     _world("R wrong model, n 300", easy=True, n=300, shape="interaction"),
