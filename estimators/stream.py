@@ -148,12 +148,13 @@ def _one_partition(
 
 
 def _plan(problem: Problem, baseline: str | None, config: Config) -> _Plan:
-    judged, rule = identification(problem), find_rule(problem)
+    judged, blocked = identification(problem), no_contrast(problem)
+    rule = find_rule(problem) if blocked is None else None
     return _Plan(
         question=frames.Question(
             problem.layer, problem.decision_point, judged.grade, judged.reason, judged.advice
         ),
-        blocked=no_contrast(problem) or (rule and f"{rule}; its border needs all rows in memory"),
+        blocked=f"{rule}; its border needs all rows in memory" if rule else blocked,
         contrasts=tuple(contrasts_of(problem, usable_arms(problem), baseline)),
         segments=tuple(levels(problem, config)),
     )
