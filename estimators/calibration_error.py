@@ -55,19 +55,28 @@ def calibration_error(
 
     Source: Xu & Yadlowsky 2022, AISTATS.
     """
-    unit = np.unique(cluster, return_inverse=True)[1].astype(np.int64) % _UNITS
+    squared = squared_error(residual, h, cluster, cell)
+    unit = _units(cluster)
     count = int(unit.max()) + 1
     cells = _cells(residual, h, unit, cell)
-    squared = _debiased(cells, np.ones((1, count)))[0]
     draws = _debiased(cells, rng.multinomial(count, np.full(count, 1 / count), size=_DRAWS).astype(float))
     draws = draws[~np.isnan(draws)]
-    if np.isnan(squared) or draws.size == 0:
+    if squared is None or draws.size == 0:
         return None
     lower, upper = percentiles(draws, level=level)
     ends = np.sqrt(np.maximum([squared, min(lower, squared), max(upper, squared)], 0.0))
-    return CalibrationError(
-        squared=float(squared), value=float(ends[0]), lower=float(ends[1]), upper=float(ends[2])
-    )
+    return CalibrationError(squared=squared, value=float(ends[0]), lower=float(ends[1]), upper=float(ends[2]))
+
+
+def squared_error(residual: Array, h: Array, cluster: Ints, cell: Ints) -> float | None:
+    """`squared` of `calibration_error` alone: unbiased, so it may be negative."""
+    unit = _units(cluster)
+    found = _debiased(_cells(residual, h, unit, cell), np.ones((1, int(unit.max()) + 1)))[0]
+    return None if np.isnan(found) else float(found)
+
+
+def _units(cluster: Ints) -> Ints:
+    return np.unique(cluster, return_inverse=True)[1].astype(np.int64) % _UNITS
 
 
 def _cells(residual: Array, h: Array, cluster: Ints, cell: Ints) -> _Cells:

@@ -78,13 +78,12 @@ def predicted_effects(pair: Pair, rows: Mask, *, target: int, seed: int) -> Effe
     if design.linear.shape[1] == 0 or seen.size < 2 or np.isnan(d[used]).any():
         return None
     tables, learner = _fold_predictions(design, d, used, fold, h)
-    held_out, calibrated = np.full(d.size, np.nan), np.full(d.size, np.nan)
+    held_out = np.full(d.size, np.nan)
     for k, table in zip(seen, tables, strict=True):
         own = used & (fold == k)
         held_out[own] = table[own] - np.average(table[own], weights=h[own])
-    for k in seen:
-        train, own = used & (fold != k), used & (fold == k)
-        calibrated[own] = isotonic_steps(held_out[train], d[train], h[train])(held_out[own])
+    calibrated = np.full(d.size, np.nan)
+    calibrated[used] = cross_calibrated(held_out[used], d[used], h[used], fold[used])
     final = isotonic_steps(held_out[used], d[used], h[used])
     level = np.average(tables[:, used], axis=1, weights=h[used])
     return Effects(
@@ -95,6 +94,15 @@ def predicted_effects(pair: Pair, rows: Mask, *, target: int, seed: int) -> Effe
         deployed=np.median(final(tables - level[:, None]), axis=0),
         learner=learner,
     )
+
+
+def cross_calibrated(prediction: Array, d: Array, h: Array, fold: Ints) -> Array:
+    """Each held-out prediction (n,) through the isotonic steps that the other folds fit to theirs."""
+    out = np.empty(d.size)
+    for k in np.unique(fold):
+        own = fold == k
+        out[own] = isotonic_steps(prediction[~own], d[~own], h[~own])(prediction[own])
+    return out
 
 
 def isotonic_steps(prediction: Array, d: Array, h: Array) -> Steps:

@@ -97,10 +97,10 @@ def calibration(
     cluster = _codes(cluster)
     clusters = int(cluster.max(initial=-1)) + 1
     if clusters < _MIN_CLUSTERS:
-        return _untested(d.size, clusters, f"{clusters} clusters; {_MIN_CLUSTERS} are needed")
+        return untested(d.size, clusters, f"{clusters} clusters; {_MIN_CLUSTERS} are needed")
     slope = calibration_slope(prediction, d, h, cluster, fold)
     if slope is None:
-        return _untested(d.size, clusters, "every decision gets the same predicted effect")
+        return untested(d.size, clusters, "every decision gets the same predicted effect")
     group = _codes(blocks_within_folds(prediction, h, fold, _GROUPS))
     groups = _group_effects(group, prediction, d, h, cluster)
     cell = _codes(fold * _GROUPS + group)
@@ -110,7 +110,7 @@ def calibration(
 
 
 def calibration_slope(prediction: Array, d: Array, h: Array, cluster: Ints, fold: Ints) -> Slope | None:
-    """Slope of d on the prediction within folds, every fold counting equally; None if one is constant.
+    """Slope of d on the prediction within folds, each in which it varies counting equally; None without one.
 
     b = mean_k sum_k h c d / sum_k h c^2 with c the prediction less its mean in fold k, and a
     leave-one-cluster-out (CR3) t interval with 1 / sum_g w_g^2 - 1 degrees of freedom, w_g the cluster's
@@ -121,9 +121,10 @@ def calibration_slope(prediction: Array, d: Array, h: Array, cluster: Ints, fold
     c, y = _centred(prediction, h, codes), _centred(d, h, codes)
     squares = np.bincount(codes, weights=h * c**2)
     scale = np.bincount(codes, weights=h) * max(float((prediction**2).max()), _TINY) * _TINY
-    if (squares <= scale).any():
+    varied = squares > scale
+    if not varied.any():
         return None
-    weight = h / squares[codes] / squares.size
+    weight = np.divide(1.0, squares, out=np.zeros_like(squares), where=varied)[codes] * h / varied.sum()
     top, bottom = (np.bincount(cluster, weights=weight * c * z) for z in (y, c))
     b, rest = float(top.sum()), bottom.sum() - bottom
     if (rest <= _TINY).any():
@@ -175,7 +176,8 @@ def calibration_frame(pair: Pair, quantity: str, found: Calibration) -> pl.DataF
     return pl.DataFrame([row], schema=CALIBRATION)
 
 
-def _untested(n: int, clusters: int, reason: str) -> Calibration:
+def untested(n: int, clusters: int, reason: str) -> Calibration:
+    """The calibration of predictions that cannot be tested."""
     return Calibration(slope=None, groups=None, error=None, n=n, clusters=clusters, reason=reason)
 
 

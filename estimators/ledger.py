@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..schemas.records import Quantity
 from .cate import MIN_ESS, Effects, blocks_within_folds, merged, predicted_effects, rising_means
 from .confidence import critical_t
 from .contrasts import SegmentResult, floored_mean
-from .effect_calibration import calibration_slope
+from .effect_calibration import calibration, calibration_frame, calibration_slope, untested
 from .gates import MIN_CLUSTERS
 from .pairs import NET, Pair
 from .simultaneous import sup_t
@@ -66,7 +66,7 @@ def calibrated_groups(pair: Pair, result: SegmentResult, *, seed: int) -> Groups
     known = not np.isnan(pair.d[result.rows & (pair.h > 0), NET]).any()
     target = NET if known else 0
     code = np.where(result.rows & (pair.h > 0), 0, -1).astype(np.int64)
-    effects, constant = None, "effects are compared within contexts or not at all"
+    effects, constant = None, "effects are not predicted: the contrast is refused or within contexts"
     if (code == 0).any() and not pair.method.startswith("within"):
         effects = predicted_effects(pair, result.rows, target=target, seed=seed)
         constant = _set_groups(code, pair, effects, target)
@@ -121,6 +121,30 @@ def ledger_rows(pair: Pair, result: SegmentResult, groups: Groups, segment: pl.S
         pl.Series("reason", texts, dtype=pl.String).set(pl.Series(inside & ~missing), None),
     )
     return whole.filter(listed)
+
+
+def calibration_rows(pair: Pair, groups: Groups, *, seed: int) -> pl.DataFrame:
+    """Whether the effects behind the groups hold true on decisions that they were not learned from.
+
+    One row in the layout of `effect_calibration.CALIBRATION`. Where every decision gets the mean, the reason
+    says why, and the numbers are those of the predictions that were not used.
+    """
+    effects = groups.effects
+    if effects is None:
+        inside = groups.code >= 0
+        clusters = int(np.unique(pair.problem.cluster[inside]).size)
+        found = untested(int(inside.sum()), clusters, groups.constant or "not predicted")
+        return calibration_frame(pair, groups.quantity, found)
+    rows = effects.rows
+    found = calibration(
+        effects.calibrated[rows],
+        pair.d[rows, NET if groups.quantity == "net" else 0],
+        pair.h[rows],
+        pair.problem.cluster[rows],
+        fold=effects.fold[rows],
+        rng=np.random.default_rng(seed),
+    )
+    return calibration_frame(pair, groups.quantity, replace(found, reason=groups.constant or found.reason))
 
 
 def _outside(pair: Pair, result: SegmentResult) -> str:

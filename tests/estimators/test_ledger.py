@@ -8,13 +8,14 @@ import pytest
 from asking import PRICED, covers, estimated, one, priced
 from shadowprice.estimators.confidence import critical_t
 from shadowprice.estimators.contrasts import estimate_segment
-from shadowprice.estimators.ledger import calibrated_groups, ledger_rows
-from shadowprice.estimators.pairs import Valuation, pair
+from shadowprice.estimators.effect_calibration import CALIBRATION
+from shadowprice.estimators.ledger import Groups, calibrated_groups, calibration_rows, ledger_rows
+from shadowprice.estimators.pairs import Pair, Valuation, pair
 from shadowprice.estimators.problem import problems
 from shadowprice.estimators.scores import score
 from shadowprice.schemas.columns import LEDGER
 from shadowprice.schemas.config import parse_config
-from worlds import LARGE, SMALL, router_world, threshold_world
+from worlds import LARGE, SMALL, World, router_world, threshold_world
 
 NUMBERS = [f"{name}{end}" for name in ("dq", "dc", "dl", "dr", "nmv") for end in ("", "_lower", "_upper")]
 
@@ -198,3 +199,40 @@ def test_the_ledger_has_the_columns_of_the_shared_schema_and_a_row_per_decision(
     assert set(est.ledger["action"]) == {LARGE}
     assert set(est.ledger["baseline"]) == {SMALL}
     assert covers(one(est, "cost"), 0.02)
+
+
+def grouped(world: World, members: np.ndarray | None = None) -> tuple[Pair, Groups]:
+    """The priced contrast of a world and its groups."""
+    n = world.frame.height
+    (problem,) = problems(world.frame, PRICED)
+    value = Valuation(task_value=np.full(n, 2.0), latency_price=0.01, risk_price=0.5)
+    contrast = pair(score(problem, seed=0), LARGE, SMALL, value)
+    result = estimate_segment(contrast, "all", np.ones(n, dtype=bool) if members is None else members)
+    return contrast, calibrated_groups(contrast, result, seed=0)
+
+
+def test_the_calibration_of_a_contrast_is_tested_on_the_effects_behind_its_groups() -> None:
+    """Kills a test of in-sample steps, whose slope is 1 by construction, or of the wrong quantity: the net
+    value is predicted where it is known, and its slope is near 1 with an interval around it."""
+    world = router_world(1, n=2000, smooth=True, slope=0.8, gain=0.1, spread=0.2)
+    rows = calibration_rows(*grouped(world), seed=0)
+    assert dict(rows.schema) == CALIBRATION
+    row = rows.row(0, named=True)
+    assert row["quantity"] == "net"
+    assert row["slope"] == pytest.approx(1, abs=0.25)
+    assert row["slope_lower"] < row["slope"] < row["slope_upper"]
+    assert row["slope"] != pytest.approx(1, abs=1e-9)
+    assert row["p_slope_0"] < 0.01
+    assert row["reason"] is None
+
+
+def test_where_every_decision_gets_the_mean_the_calibration_says_why() -> None:
+    """Kills a slope without the news that it is not used, and an error where a contrast is refused."""
+    flat = router_world(3, n=900, smooth=True, gain=0.1)
+    contrast, groups = grouped(flat)
+    assert groups.df.size == 1
+    assert "every decision gets the mean" in calibration_rows(contrast, groups, seed=0)["reason"].item()
+    refused, none = grouped(flat, np.zeros(900, dtype=bool))
+    row = calibration_rows(refused, none, seed=0).row(0, named=True)
+    assert (row["slope"], row["n"]) == (None, 0)
+    assert "refused" in row["reason"]
