@@ -107,23 +107,29 @@ def cross_fit_means(design: Design, Y: Array, rows: Mask, folds: Ints, weight: A
             train = rows
         predictions[test] = ridge(design.linear[train], Y[train], design.linear[test], weight[train])
         if turn == 0:
-            boosted = _columns_to_boost(design, Y, train, test & rows, predictions, weight)
+            boosted = _boosted_columns(design, Y, train, test, test & rows, predictions, weight)
+            continue
         for column in boosted:
             predictions[test, column] = boosted_mean(design, Y[:, column], train, test, weight)
     return predictions
 
 
-def _columns_to_boost(
-    design: Design, Y: Array, train: Mask, held_out: Mask, ridge_fit: Array, weight: Array
+def _boosted_columns(
+    design: Design, Y: Array, train: Mask, test: Mask, held_out: Mask, predictions: Array, weight: Array
 ) -> list[int]:
+    """The columns that boosting predicts better than the ridge; their predictions at `test` are replaced."""
     if train.sum() < _BOOST_ROWS or held_out.sum() < 2 or design.raw.shape[1] == 0:
         return []
     chosen: list[int] = []
     for column in range(Y.shape[1]):
-        trees = boosted_mean(design, Y[:, column], train, held_out, weight)
-        loss = (weight[held_out] * (Y[held_out, column] - trees) ** 2).sum()
-        rival = (weight[held_out] * (Y[held_out, column] - ridge_fit[held_out, column]) ** 2).sum()
+        trees = predictions[:, column].copy()
+        trees[test] = boosted_mean(design, Y[:, column], train, test, weight)
+        loss, rival = (
+            (weight[held_out] * (Y[held_out, column] - p[held_out]) ** 2).sum()
+            for p in (trees, predictions[:, column])
+        )
         if loss < _BOOST_GAIN * rival:
+            predictions[test, column] = trees[test]
             chosen.append(column)
     return chosen
 
@@ -143,26 +149,32 @@ def cross_fit_probabilities(design: Design, labels: Ints, classes: int, folds: I
     def trees(train: Mask, test: Mask) -> Array:
         settings = _trees(design, int(train.sum()))
         model: Any = HistGradientBoostingClassifier(**settings)
-        raw = _known_in(design.raw, train)
-        model.fit(raw[train], labels[train], sample_weight=weight[train])
+        raw, own = _known_in(design.raw, train), weight[train]
+        # Equal weights are left out: scikit-learn's bins of weighted rows take as long as the trees.
+        model.fit(raw[train], labels[train], sample_weight=own if np.ptp(own) > 0 else None)
         return _spread(model.classes_, model.predict_proba(raw[test]), classes)
 
     order = np.unique(folds)
-    fit: Fit = logit
+    fit, first = logit, None
     if labels.size / classes >= _BOOST_ROWS and classes <= _BOOST_CLASSES and design.raw.shape[1] > 0:
         train, test = folds != order[0], folds == order[0]
         if np.unique(labels[train]).size == classes:
-            losses = [_log_loss(f(train, test), labels[test]) for f in (logit, trees)]
-            fit = trees if losses[1] < _BOOST_GAIN * losses[0] else logit
-    return _out_of_fold(fit, labels, classes, folds)
+            found = [f(train, test) for f in (logit, trees)]
+            losses = [_log_loss(p, labels[test]) for p in found]
+            better = losses[1] < _BOOST_GAIN * losses[0]
+            fit, first = (trees, found[1]) if better else (logit, found[0])
+    return _out_of_fold(fit, first, labels, classes, folds)
 
 
-def _out_of_fold(fit: Fit, labels: Ints, classes: int, folds: Ints) -> Array:
+def _out_of_fold(fit: Fit, first: Array | None, labels: Ints, classes: int, folds: Ints) -> Array:
+    """Probabilities (n, classes) of `fit` on the other folds; `first`: those of the first fold, if known."""
     out = np.zeros((labels.size, classes))
-    for fold in np.unique(folds):
+    for turn, fold in enumerate(np.unique(folds)):
         train, test = folds != fold, folds == fold
         present = np.unique(labels[train])
-        if present.size == 1:
+        if turn == 0 and first is not None:
+            out[test] = first
+        elif present.size == 1:
             out[np.ix_(test, present)] = 1.0
         elif present.size > 1:
             out[test] = fit(train, test)
