@@ -27,6 +27,8 @@ MIN_RETAINED: Final = 0.10
 """Trimming that keeps less than this share says nothing about the whole."""
 MIN_UNDECIDED: Final = 0.08
 """With fewer than MIN_ESS undecided decisions, they must be at least this share of the rarer arm."""
+_ESTIMATED_MARGIN: Final = 1.5
+"""Estimated propensities are smoother than the true ones, so more undecided decisions are asked of them."""
 _DEFAULT_TRIM: Final = 0.1
 """Trimming threshold when Crump's rule has no solution."""
 
@@ -77,12 +79,13 @@ def undecided_fault(e_a: Array, e_b: Array, took_a: Mask, took_b: Mask, *, estim
     effective sample size of the drawn ones does not. Estimated propensities near their floor of 0.5 / sqrt(n)
     may be any smaller number, so such rows do not count.
     """
-    h = e_a * e_b / (e_a + e_b)
+    h, needed = e_a * e_b / (e_a + e_b), MIN_ESS
     if estimated:
+        needed *= _ESTIMATED_MARGIN
         h = np.where(np.minimum(e_a, e_b) > 1.0 / np.sqrt(h.size), h, 0.0)
     size = float(h.sum())
     rarer = min(int(took_a.sum()), int(took_b.sum()))
-    if size >= MIN_ESS or size >= MIN_UNDECIDED * rarer:
+    if size >= needed or size >= MIN_UNDECIDED * rarer:
         return None
     return f"no overlap: of {rarer} decisions of the rarer action about {size:.0f} could have gone either way"
 
