@@ -94,6 +94,16 @@ def test_a_prediction_does_not_depend_on_the_scores_of_its_fold() -> None:
     assert not np.array_equal(first.held_out[~own], second.held_out[~own])
 
 
+def test_the_steps_of_a_fold_are_fitted_on_the_other_folds() -> None:
+    """Kills calibration on itself, whose slope is 1 by construction."""
+    rng = np.random.default_rng(8)
+    fold, p, one = np.arange(1000) % 5, rng.normal(size=1000), np.ones(1000)
+    d = p + rng.normal(size=1000)
+    first, second = (cross_calibrated(p, x, one, fold) for x in (d, np.where(fold == 0, -d, d)))
+    assert np.array_equal(first[fold == 0], second[fold == 0])
+    assert not np.array_equal(first[fold == 1], second[fold == 1])
+
+
 def test_clusters_are_never_split_between_folds() -> None:
     """Kills folds by row, which let a decision's neighbours predict it."""
     made, x = contrast(900, clusters=60)
