@@ -45,7 +45,6 @@ class Rows:
     y: Array
     e: Array | None
     weight: Array
-    cluster: NDArray[np.int64]
     arms: int
 
 
@@ -155,7 +154,7 @@ def _econml(kind: Any, models: dict[str, Any], world: World, frame: pl.DataFrame
 
 
 def double_ml(world: World, _: KnownWorld, frame: pl.DataFrame) -> Answer:
-    """doubleml's average potential outcomes with forests; no logged propensities, no sampling weights."""
+    """doubleml's average potential outcomes, logit and lasso; no logged propensities, no sampling weights."""
     import doubleml
 
     r, last = _rows(world, frame), world.regime.actions - 1
@@ -224,6 +223,5 @@ def _rows(world: World, frame: pl.DataFrame) -> Rows:
         y=seen["quality"].cast(pl.Float64).to_numpy(),
         e=np.array(seen["propensities"].to_list()) if logged else None,
         weight=1.0 / _column(seen, "keep_prob"),
-        cluster=_codes(seen),
         arms=world.regime.actions,
     )
