@@ -4,7 +4,7 @@
 #   make test    install for development, then lint, format check, types and the whole test suite
 #   make test-lowest   the test suite on the oldest libraries that pyproject.toml admits
 #   make bench   time, peak memory and accuracy on larger inputs
-#   make bench-coverage   coverage of the intervals beside econml, doubleml, Wald and an oracle; about an hour
+#   make bench-coverage   coverage of the intervals beside econml, doubleml, Wald and an oracle; one and a half to two hours
 #   make clean   remove everything that these made
 
 PYTHON ?= python3

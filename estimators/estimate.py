@@ -193,7 +193,8 @@ def _one_contrast(
     every = np.ones(problem.n, dtype=bool)
     segments = segment_members(problem, levels(problem, config)) if segmented else ()
     for segment, members in (("all", every), *segments):
-        result = estimate_segment(contrast, segment, members)
+        certify = seed if segment == "all" else None
+        result = estimate_segment(contrast, segment, members, certify=certify)
         results[segment] = result
         parts.contrasts.append(frames.estimates(result.estimates))
         if result.mean is not None:

@@ -8,6 +8,7 @@ import pytest
 import shadowprice as sp
 from asking import PRICED, covers, ends, estimated, one
 from shadowprice.estimators.scores import MIN_ARM
+from shadowprice.ingest.simulator.regime import Regime, draw
 from worlds import (
     COST_GAP,
     LARGE,
@@ -261,3 +262,13 @@ def test_a_rule_is_compared_at_its_border_and_bounded_away_from_it() -> None:
     assert bound.upper is not None
     assert bound.lower < float(ato.value or 0.0) < bound.upper
     assert set(est.ledger["grade"]) == {"B", "N"}
+
+
+def test_an_interval_that_passes_narrowly_is_checked_on_simulations_of_its_own_log() -> None:
+    """Kills: a certificate that no estimate asks for, or one that is paid for where nothing is close."""
+    narrow = sp.estimate(draw(Regime(n=600, overlap=0.3), seed=2).frame, "a0")
+    assert "refitted simulations of this log" in str(
+        narrow.where(quantity="quality", segment="all")[0].reason
+    )
+    easy = sp.estimate(draw(Regime(n=3000), seed=2).frame, "a0")
+    assert "refitted" not in str(easy.where(quantity="quality", segment="all")[0].reason)
