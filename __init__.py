@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .errors import ShadowpriceError
+    from .estimators.econml_learners import second_opinion
     from .estimators.estimate import estimate
     from .estimators.policy_diagnostics import policy_diagnostics
     from .estimators.policy_distribution import policy_cvar, policy_distribution
     from .estimators.policy_surplus import policy_surplus
     from .estimators.policy_value import policy_value
     from .estimators.prices import fit_prices
+    from .estimators.risk_asked import decision_risk, risk
     from .estimators.risk_records import RiskSettings
-    from .estimators.scrutiny import Scrutiny, risk, scrutiny
+    from .estimators.scrutiny import Scrutiny, scrutiny
     from .ingest.pipeline import ingest
     from .reports.diagnose import diagnose
     from .reports.inspection import inspect
@@ -40,6 +42,7 @@ _HOME: Final = {
     "ShadowpriceError": "errors",
     "Store": "schemas.store",
     "audit": "runs",
+    "decision_risk": "estimators.risk_asked",
     "demo": "runs",
     "diagnose": "reports.diagnose",
     "estimate": "estimators.estimate",
@@ -52,8 +55,9 @@ _HOME: Final = {
     "policy_distribution": "estimators.policy_distribution",
     "policy_surplus": "estimators.policy_surplus",
     "policy_value": "estimators.policy_value",
-    "risk": "estimators.scrutiny",
+    "risk": "estimators.risk_asked",
     "scrutiny": "estimators.scrutiny",
+    "second_opinion": "estimators.econml_learners",
 }
 """Public name -> the module that holds it. `ingest` is not here: the room itself can be called."""
 
@@ -70,6 +74,7 @@ __all__ = [
     "Store",
     "__version__",
     "audit",
+    "decision_risk",
     "demo",
     "diagnose",
     "estimate",
@@ -85,6 +90,7 @@ __all__ = [
     "policy_value",
     "risk",
     "scrutiny",
+    "second_opinion",
 ]
 
 

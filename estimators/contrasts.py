@@ -58,8 +58,10 @@ def estimate_segment(pair: Pair, segment: str, members: Mask, *, certify: int | 
     fault = gates.count_fault(pair.problem.cluster, pair.took_a & rows, pair.took_b & rows, names)
     size = gates.overlap(pair.w, pair.took_a & rows, pair.took_b & rows)
     if fault is None:
-        sides = (pair.e_a[rows], pair.e_b[rows], pair.took_a[rows], pair.took_b[rows])
-        fault = gates.undecided_fault(*sides, estimated="estimated" in pair.method)
+        guessed = "estimated" in pair.method
+        rarer = min(int((pair.took_a & rows).sum()), int((pair.took_b & rows).sum()))
+        open_ = gates.undecided(pair.e_a[rows], pair.e_b[rows], estimated=guessed)
+        fault = gates.undecided_fault(open_, rarer, estimated=guessed)
     if fault is not None:
         return _refuse(pair, segment, members, size.ess, fault)
     notes: list[str] = []

@@ -145,7 +145,7 @@ def _described(problem: Problem, design: Design, tree: Any, replayed: float) -> 
     names = [f for f in problem.features if f not in design.dropped]
     used = sorted({int(i) for i in tree.tree_.feature if i >= 0}, key=lambda i: names[i])
     low, high, arm = _boxes(tree.tree_, used, tree.classes_)
-    categorical = np.array([design.categorical[i] for i in used])
+    categorical = np.array([design.categorical[i] for i in used], dtype=bool)
     spread = np.nanstd(design.raw[:, used], axis=0)
     one_cut = len(used) == 1 and len(arm) == 2 and not categorical[0]
     return Rule(

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 
 from ..errors import ConfigError
+from ..schemas.config import Config
+from ..schemas.store import Store
 from .confidence import LEVEL
 from .design import make_design
 from .folds import cluster_folds
-from .problem import Problem
+from .problem import Problem, check_taken, only_problem
+from .scores import MIN_ARM
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,6 +50,53 @@ class EconmlEffects:
     ate: float
     ate_lower: float
     ate_upper: float
+
+
+def second_opinion(
+    decisions: pl.DataFrame | pl.LazyFrame | Store,
+    action: str,
+    baseline: str,
+    learner: Learner = "linear-dr",
+    *,
+    config: Config | None = None,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Effects of `action` over `baseline` on quality by an econml learner, per decision that took either.
+
+    decision_id, effect, lower, upper, reason: with econml's own pointwise interval, which knows neither
+    clusters nor logged propensities; reason says why a decision has none. Needs the extra `econml`.
+
+    Raises: SchemaError for several decision points or an unknown action; as `econml_effects`.
+    """
+    problem = only_problem(decisions, config or Config())
+    for name in (action, baseline):
+        check_taken(problem, name)
+    took = np.isin(problem.arm, [problem.arm_index(name) for name in (action, baseline)])
+    blocked = _scarce(problem, action, baseline)
+    columns = ("effect", "lower", "upper")
+    numbers: tuple[Array, ...] = (np.full(problem.n, np.nan),) * len(columns)
+    if blocked is None:
+        found = econml_effects(problem, action, baseline, learner, seed=seed)
+        numbers = (found.tau, found.lower, found.upper)
+    frame = pl.DataFrame({"decision_id": problem.frame["decision_id"]}).with_columns(
+        pl.Series(name, values) for name, values in zip(columns, numbers, strict=True)
+    )
+    missing = pl.lit(blocked or "no quality was observed")
+    return (
+        frame.filter(took)
+        .with_columns(pl.col(columns).fill_nan(None))
+        .with_columns(reason=pl.when(pl.col("effect").is_null()).then(missing))
+    )
+
+
+def _scarce(problem: Problem, action: str, baseline: str) -> str | None:
+    """Why econml cannot learn the contrast: too few decisions with a quality took one of the two actions."""
+    seen = ~np.isnan(problem.outcomes[:, _QUALITY])
+    for name in (action, baseline):
+        n = int((seen & (problem.arm == problem.arm_index(name))).sum())
+        if n < MIN_ARM:
+            return f"{n} decisions with a quality took {name}, expected at least {MIN_ARM}"
+    return None
 
 
 def econml_effects(

@@ -71,20 +71,23 @@ def count_fault(cluster: Ints, took_a: Mask, took_b: Mask, names: tuple[str, str
     return None
 
 
-def undecided_fault(e_a: Array, e_b: Array, took_a: Mask, took_b: Mask, *, estimated: bool) -> str | None:
-    """Why too few decisions could have gone either way, or None. All: (n,) rows where both were possible.
+def undecided(e_a: Array, e_b: Array, *, estimated: bool) -> float:
+    """How many decisions could have gone either way; it adds over partitions. e: (n,), both possible.
 
     Overlap weights are at most 1, and in each arm they are expected to add up to sum e_a e_b / (e_a + e_b):
     the decisions that carry the ATO. The sum knows large weights that were possible but not drawn, which the
     effective sample size of the drawn ones does not. Estimated propensities near their floor of 0.5 / sqrt(n)
     may be any smaller number, so such rows do not count.
     """
-    h, needed = e_a * e_b / (e_a + e_b), MIN_ESS
+    h = e_a * e_b / (e_a + e_b)
     if estimated:
-        needed *= _ESTIMATED_MARGIN
-        h = np.where(np.minimum(e_a, e_b) > 1.0 / np.sqrt(h.size), h, 0.0)
-    size = float(h.sum())
-    rarer = min(int(took_a.sum()), int(took_b.sum()))
+        h = np.where(np.minimum(e_a, e_b) > 1.0 / np.sqrt(max(h.size, 1)), h, 0.0)
+    return float(h.sum())
+
+
+def undecided_fault(size: float, rarer: int, *, estimated: bool) -> str | None:
+    """Why `size` undecided decisions are too few, or None. rarer: decisions of the rarer action."""
+    needed = MIN_ESS * (_ESTIMATED_MARGIN if estimated else 1.0)
     if size >= needed or size >= MIN_UNDECIDED * rarer:
         return None
     return f"no overlap: of {rarer} decisions of the rarer action about {size:.0f} could have gone either way"

@@ -141,6 +141,9 @@ def cross_fit_probabilities(design: Design, labels: Ints, classes: int, folds: I
     """Out-of-fold class probabilities (n, classes): logit, or boosting where the first fold prefers it."""
 
     def logit(train: Mask, test: Mask) -> Array:
+        if design.linear.shape[1] == 0:  # nothing to tell rows apart by: everyone has the shares
+            shares = np.bincount(labels[train], weights=weight[train], minlength=classes)
+            return np.broadcast_to(shares / shares.sum(), (int(test.sum()), classes))
         small = classes * (design.linear.shape[1] + 1) <= _NEWTON_SIZE
         model: Any = LogisticRegression(max_iter=500, solver="newton-cholesky" if small else "lbfgs")
         model.fit(design.linear[train], labels[train], sample_weight=weight[train])

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..errors import SchemaError
 from ..schemas.config import Config
 from .design import make_design
 from .folds import cluster_folds
@@ -17,7 +16,7 @@ from .gates import MIN_CLUSTERS, MIN_ESS, effective_clusters
 from .jackknife import WeightedMean, cluster_sums, weighted_mean
 from .learners import ridge
 from .policy_target import Target, logging_matrix, target_matrix
-from .problem import Problem, check_frame, problems
+from .problem import Problem, only_problem
 from .propensity import deterministic_rows, logged_choice, logged_fault
 
 Array = NDArray[np.float64]
@@ -69,7 +68,7 @@ def policy_rows(decisions: pl.DataFrame, target: Target, config: Config | None) 
 
     Raises: SchemaError when there are several decision points, or frame or target are not as described.
     """
-    problem = only_problem(decisions, config)
+    problem = only_problem(decisions, config or Config())
     pi = target_matrix(problem, target, problem.arms)
     chosen = logged_choice(problem)
     fault = chosen if isinstance(chosen, str) else None
@@ -78,17 +77,6 @@ def policy_rows(decisions: pl.DataFrame, target: Target, config: Config | None) 
     reached = pi if e is None else np.where(e > 0, pi, 0.0)
     unseen = np.maximum(1.0 - reached.sum(axis=1), 0.0)
     return PolicyRows(problem=problem, pi=pi, w=w, e=e, unseen=unseen, fault=fault)
-
-
-def only_problem(decisions: pl.DataFrame, config: Config | None) -> Problem:
-    """The decision point of a frame that holds one."""
-    check_frame(decisions)
-    found = list(problems(decisions, config or Config()))
-    if len(found) != 1:
-        raise SchemaError(
-            f"{len(found)} decision points", where="policy_value", expected="one", cure="Filter the frame."
-        )
-    return found[0]
 
 
 def ess_of(w: Array) -> float:
@@ -101,8 +89,13 @@ def mean_of(problem: Problem, d: Array, h: Array) -> WeightedMean:
     return weighted_mean(cluster_sums(d, h, problem.cluster, len(problem.cluster_ids)))
 
 
-def mean_weight(rows: PolicyRows) -> tuple[float, float]:
-    """The mean weight, which is 1 in expectation, and its distance from 1 in standard errors."""
+def mean_weight(rows: PolicyRows) -> tuple[float, float | None]:
+    """The mean weight, which is 1 in expectation, and its distance from 1 in standard errors.
+
+    One cluster has no standard error: the distance is None.
+    """
+    if np.unique(rows.problem.cluster).size < 2:
+        return float(np.average(rows.w, weights=rows.problem.weight)), None
     mean = mean_of(rows.problem, rows.w[:, None], rows.problem.weight)
     value, se = float(mean.theta[0]), float(np.sqrt(mean.cov[0, 0]))
     far = value - 1.0
@@ -136,7 +129,7 @@ def weight_refusal(rows: PolicyRows) -> str | None:
         where = "of the target's choices are actions that the log never took"
         return f"{unseen:.0%} {where}: it does not cover the target"
     value, z = mean_weight(rows)
-    if abs(z) > MEAN_WEIGHT_Z:
+    if z is not None and abs(z) > MEAN_WEIGHT_Z:
         return f"the mean weight is {value:.2f} instead of 1: the log does not cover the target"
     return None
 

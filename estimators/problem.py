@@ -15,6 +15,7 @@ from ..errors import SchemaError
 from ..schemas.columns import DECISIONS, FEATURE_PREFIX, REPEATED_CONTEXT
 from ..schemas.config import Config, Identified
 from ..schemas.records import QUANTITIES
+from ..schemas.store import Store
 from .steps import SKIP, asked_at_each_step, spent_from_here, with_history
 
 Array = NDArray[np.float64]
@@ -80,7 +81,7 @@ def check_frame(frame: pl.DataFrame) -> None:
     """Refuse a frame that is not in the decisions layout.
 
     Raises: SchemaError for missing required columns, unknown columns ("did you mean"), repeated ids, and
-    values that no decision can have (propensity not in (0, 1], keep_prob not in (0, 1], lists of
+    values that no decision can have (propensity, keep_prob or label_prob not in (0, 1], lists of
     probabilities that are no distribution, infinite outcomes or features).
     """
     known = [c.name for c in DECISIONS]
@@ -95,9 +96,10 @@ def check_frame(frame: pl.DataFrame) -> None:
     for name in _REQUIRED:
         if frame[name].null_count():
             raise SchemaError("null values", where=f"decisions.{name}", expected="a value in every row")
-    for name in ("propensity", "keep_prob"):
+    for name in ("propensity", "keep_prob", "label_prob"):
         _check_range(frame, name, low=0.0, high=1.0, low_open=True)
-    _check_range(frame, "quality", low=0.0, high=1.0)
+    for name in ("quality", "judge_score"):
+        _check_range(frame, name, low=0.0, high=1.0)
     for name in ("cost_usd", "latency_s", "loss_usd"):
         _check_range(frame, name, low=0.0, high=np.inf)
     for name in frame.columns:
@@ -181,6 +183,35 @@ def problems(frame: pl.DataFrame, config: Config) -> Iterator[Problem]:
         else:
             kept = rows
         yield _problem(str(layer), str(point), kept, config, stepwise=stepwise)
+
+
+def only_problem(decisions: pl.DataFrame | pl.LazyFrame | Store, config: Config) -> Problem:
+    """The decision point of decisions that hold one.
+
+    Raises: SchemaError when they hold several or none, or are not in the layout.
+    """
+    lazy = decisions.decisions() if isinstance(decisions, Store) else decisions.lazy()
+    frame = lazy.collect()
+    check_frame(frame)
+    found = list(problems(frame, config))
+    if len(found) != 1:
+        names = f" ({', '.join(f'{p.layer}.{p.decision_point}' for p in found)})" if found else ""
+        cure = "Filter the frame by decision_point." if found else None
+        raise SchemaError(
+            f"{len(found)} decision points{names}", where="decisions", expected="one", cure=cure
+        )
+    return found[0]
+
+
+def check_taken(problem: Problem, name: str) -> None:
+    """Refuse an action that no decision of `problem` took.
+
+    Raises: SchemaError naming the actions that were taken.
+    """
+    if name not in problem.arms:
+        raise SchemaError(
+            f"no decision took '{name}'", where="decisions.action", expected=" or ".join(problem.arms)
+        )
 
 
 def _with_all_columns(frame: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .confidence import LEVEL, upper_rate
 from .cvar import Cvar, cvar, euler_shares, excess_over
+from .gates import MIN_CLUSTERS, effective_clusters
 from .losses import ArmLosses, arm_losses, read_losses
 from .novelty import novel
 from .problem import Problem
@@ -52,6 +53,9 @@ def decision_risks(
     losses = read_losses(problem.frame)
     if isinstance(losses, str):
         return losses
+    g = effective_clusters(problem.cluster, np.ones(problem.n, dtype=bool))
+    if g < MIN_CLUSTERS:
+        return f"{g:.1f} effective clusters; {MIN_CLUSTERS:.0f} are needed"
     logged, *arms = arm_losses(problem, propensities, losses, problem.arms, seed=seed)
     pairs = [_arm_risk(arm, settings, level) for arm in arms]
     expected = np.column_stack([_spread(arm, mean) for arm, (mean, _) in zip(arms, pairs, strict=True)])
@@ -71,7 +75,7 @@ def decision_risks(
 
 def _arm_risk(arm: ArmLosses, settings: RiskSettings, level: float) -> tuple[float, float]:
     """Expected and worst loss of an arm, USD; NaN where the log and the settings do not give it."""
-    if not arm.took.any():
+    if effective_clusters(arm.cluster, arm.took) < MIN_CLUSTERS:
         return float("nan"), float("nan")
     mean = excess_loss(arm, above=0.0, cap_usd=settings.cap_usd, level=level)
     worst = knightian_mean(arm, strength=settings.strength, cap_usd=settings.cap_usd, level=level)

@@ -94,6 +94,12 @@ def contrast_measures(
     a: Cell, b: Cell, whole: ArmLosses, settings: RiskSettings, *, level: float
 ) -> Iterator[Measured]:
     """Differences of arm a over arm b: expected loss, and additive share of the CVaR of all decisions."""
+    for cell in (a, b):
+        fault = _fault(cell)
+        if fault is not None:
+            yield Measured(measure="expected", reason=f"{cell.arm.arm}: {fault}")
+            yield Measured(measure="cvar", reason=f"{cell.arm.arm}: {fault}")
+            return
     portfolio = cvar(whole, beta=settings.beta, cap_usd=settings.cap_usd, level=level)
     yield _contrast("expected", a, b, 0.0, 1.0, settings, level)
     if isinstance(portfolio, str):
@@ -110,7 +116,7 @@ def _contrast(
     for cell in (a, b):
         found = excess_over(cell.arm, eta, cap_usd=settings.cap_usd, level=level)
         few = None if cell.arm.hits.sum() >= MIN_EVENTS else _few(cell.arm)
-        reason = _fault(cell) or few or (found if isinstance(found, str) else None)
+        reason = few or (found if isinstance(found, str) else None)
         if reason is not None or isinstance(found, str):
             return Measured(measure=measure, reason=f"{cell.arm.arm}: {reason}")
         parts.append(found)

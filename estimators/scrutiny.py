@@ -10,18 +10,20 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from ..errors import SchemaError
 from ..schemas.config import Config
 from ..schemas.store import Store
+from .adaptive import adaptive_contrast, policy_changed
 from .choices import valuation
+from .contrasts import estimate_segment
 from .controls import Placebo, placebo_effects
 from .controls_anchor import anchor_of
-from .identification import no_contrast
+from .cutoff_rule import find_rule
+from .effect_calibration import CALIBRATION
+from .identification import no_contrast, repeats_contexts
+from .ledger import calibrated_groups, calibration_rows
 from .pairs import NET, pair
-from .problem import Problem, check_frame, problems
-from .risk import risk_estimates
-from .risk_records import RiskSettings, risk_frame
-from .scores import MIN_ARM, score
+from .problem import Problem, check_taken, only_problem
+from .scores import MIN_ARM, Scores, score
 from .sensitivity_arm import arm_models
 from .sensitivity_observed import observed_strengths
 from .sensitivity_summary import BOUNDS, SUMMARY, bounds_frame, sensitivities, summary_frame
@@ -44,14 +46,18 @@ class Scrutiny:
     bounds: per quantity and odds ratio Lambda the interval of effects that a hidden cause of that strength
     allows. summary: per quantity Lambda* at which the finding flips, the robustness value, and the strongest
     logged feature to compare with. placebos: 'effects' on features that were known before the choice.
-    anchor: whether unrandomised decisions agree with the exploration slice (z, p, agrees). reason: why
-    there is none of these.
+    anchor: whether unrandomised decisions agree with the exploration slice (z, p, agrees). calibration:
+    whether the effects predicted per decision hold on decisions that they were not learned from. learned: the
+    effect where the policy learned from this very log, with a sequence that holds however often it is read.
+    reason: why there is none of these.
     """
 
     bounds: pl.DataFrame
     summary: pl.DataFrame
     placebos: pl.DataFrame
     anchor: dict[str, object]
+    calibration: pl.DataFrame
+    learned: dict[str, object]
     reason: str | None = None
 
     def __str__(self) -> str:
@@ -76,92 +82,79 @@ def scrutiny(
     """What could overturn the contrast of `action` against `baseline` at one decision point.
 
     Raises: SchemaError for several decision points, or an action that no decision took.
-    Source: METHODS C1 (marginal sensitivity), C2 (omitted variables), A6 (negative controls, anchor).
+    Source: METHODS C1 (marginal sensitivity), C2 (omitted variables), A6 (negative controls, anchor), A3
+    (calibration), A4 step 6 (adaptive logs).
     """
     config = config or Config()
-    problem = _only_problem(decisions, config)
+    problem = only_problem(decisions, config)
     for name in (action, baseline):
-        _check_taken(problem, name)
-    blocked = no_contrast(problem)
-    scarce = [n for n in (action, baseline) if (problem.arm == problem.arm_index(n)).sum() < MIN_ARM]
-    if blocked is None and scarce:
-        blocked = f"fewer than {MIN_ARM} decisions took {scarce[0]}"
+        check_taken(problem, name)
+    blocked = _blocked(problem, action, baseline)
     if blocked is not None:
-        none = {"z": None, "p": None, "agrees": None, "reason": blocked}
-        return Scrutiny(bounds=BOUNDS, summary=SUMMARY, placebos=PLACEBOS, anchor=dict(none), reason=blocked)
+        return _nothing(blocked)
     with threadpool_limits(limits=1):
         scores = score(problem, seed=seed)
         value = valuation(problem, config)
         contrast = pair(scores, action, baseline, value)
-        rows = contrast.feasible
-        known = [j for j in range(NET + 1) if not np.isnan(contrast.d[rows, j]).any()]
+        result = estimate_segment(contrast, "all", np.ones(problem.n, dtype=bool))
+        if result.mean is None:
+            return _nothing(result.reason or "not identified")
+        known = [j for j in range(NET + 1) if not np.isnan(contrast.d[result.rows, j]).any()]
         found = sensitivities(
             arm_models(scores, contrast, tuple(known), seed=seed),
             contrast,
             "all",
-            rows,
+            result.rows,
             dict.fromkeys(known, 0.0),
             source=scores.propensities.source,
             observed=observed_strengths(problem, action, baseline, seed=seed),
         )
-        placebos = placebo_effects(problem, action, baseline, seed=seed)
-        anchor = anchor_of(problem, action, baseline, value, column=known[0] if known else 0, seed=seed)
+        groups = calibrated_groups(contrast, result, seed=seed)
+        return Scrutiny(
+            bounds=bounds_frame(found),
+            summary=summary_frame(found),
+            placebos=_placebo_frame(placebo_effects(problem, action, baseline, seed=seed)),
+            anchor=asdict(anchor_of(problem, action, baseline, value, column=known[0], seed=seed)),
+            calibration=calibration_rows(contrast, groups, seed=seed),
+            learned=_learned(scores, action, baseline),
+        )
+
+
+def _blocked(problem: Problem, action: str, baseline: str) -> str | None:
+    blocked = no_contrast(problem)
+    if blocked is not None:
+        return blocked
+    for name in (action, baseline):
+        if (problem.arm == problem.arm_index(name)).sum() < MIN_ARM:
+            return f"fewer than {MIN_ARM} decisions took {name}"
+    if find_rule(problem) is not None:
+        return "a rule fixed every choice; its effect at the border rests on no scores that could be moved"
+    if repeats_contexts(problem):
+        return "contexts repeat, so trials are compared within them and no propensity could be moved"
+    return None
+
+
+def _nothing(reason: str) -> Scrutiny:
+    none: dict[str, object] = {"reason": reason}
     return Scrutiny(
-        bounds=bounds_frame(found),
-        summary=summary_frame(found),
-        placebos=_placebo_frame(placebos),
-        anchor=asdict(anchor),
+        bounds=BOUNDS,
+        summary=SUMMARY,
+        placebos=PLACEBOS,
+        anchor=none,
+        calibration=pl.DataFrame(schema=CALIBRATION),
+        learned=none,
+        reason=reason,
     )
 
 
-def risk(
-    decisions: Decisions,
-    baseline: str | None = None,
-    *,
-    settings: RiskSettings | None = None,
-    config: Config | None = None,
-    seed: int = 0,
-) -> pl.DataFrame:
-    """Expected loss, CVaR, worst case and irreversible load at one decision point, in USD per decision.
-
-    One row per measure for all logged decisions, each action class, each action, and each action against
-    `baseline`; a measure that cannot be had has a reason. settings: the level of CVaR, the largest possible
-    loss, the strength of a hidden cause that the worst case allows for.
-
-    Raises: SchemaError for several decision points; ConfigError where a logged loss exceeds the cap.
-    """
-    problem = _only_problem(decisions, config or Config())
-    if baseline is not None:
-        _check_taken(problem, baseline)
-    with threadpool_limits(limits=1):
-        propensities = score(problem, seed=seed).propensities
-        found = risk_estimates(
-            problem, propensities, settings=settings or RiskSettings(), baseline=baseline, seed=seed
-        )
-    return risk_frame(found)
-
-
-def _only_problem(decisions: Decisions, config: Config) -> Problem:
-    lazy = decisions.decisions() if isinstance(decisions, Store) else decisions.lazy()
-    frame = lazy.collect()
-    check_frame(frame)
-    found = list(problems(frame, config))
-    if len(found) != 1:
-        names = ", ".join(f"{p.layer}.{p.decision_point}" for p in found)
-        raise SchemaError(
-            f"{len(found)} decision points ({names})",
-            where="decisions",
-            expected="one",
-            cure="Filter the frame by decision_point.",
-        )
-    return found[0]
-
-
-def _check_taken(problem: Problem, name: str) -> None:
-    if name not in problem.arms:
-        raise SchemaError(
-            f"no decision took '{name}'", where="decisions.action", expected=" or ".join(problem.arms)
-        )
+def _learned(scores: Scores, action: str, baseline: str) -> dict[str, object]:
+    """The contrast in quality of an adaptive log, or why the log is none."""
+    p = scores.propensities
+    if p.source != "logged":
+        return {"reason": "no logged propensities that pass their test"}
+    if not policy_changed(scores.problem, p.matrix):
+        return {"reason": "the policy did not change while it logged"}
+    return asdict(adaptive_contrast(scores.problem, p.matrix, action, baseline))
 
 
 def _placebo_frame(placebos: Sequence[Placebo]) -> pl.DataFrame:

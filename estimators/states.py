@@ -29,15 +29,17 @@ _TERMS: Final = 6
 class ContrastState:
     """Sums over the rows of one contrast in one segment. G = BUCKETS, 5 = four quantities and net.
 
-    members, rows: decisions of the segment, and those where both actions were possible. ato, ate: sums by
-    bucket under overlap and plain weights. taken: (G, 2) rows of action and baseline. weights: (2, 2) sum of
-    w and of w^2 per arm; largest: (2,) the largest w. events: (4, 2, 2) events and non-events per quantity
-    and arm; rates: (4, 2, 3) sums of w y, w, w^2 over the rows with y. spread: (2, 6, 5) under the two
-    weightings h the sums of h^2 d^2, h^2 d, h^2, h^2 noise, h^2 tau^2, h^2 tau.
+    members, rows: decisions of the segment, and those where both actions were possible. undecided: those that
+    could have gone either way (`gates.undecided`). ato, ate: sums by bucket under overlap and plain weights.
+    taken: (G, 2) rows of action and baseline. weights: (2, 2) sum of w and of w^2 per arm; largest: (2,) the
+    largest w. events: (4, 2, 2) events and non-events per quantity and arm; rates: (4, 2, 3) sums of w y, w,
+    w^2 over the rows with y. spread: (2, 6, 5) under the two weightings h the sums of h^2 d^2, h^2 d, h^2,
+    h^2 noise, h^2 tau^2, h^2 tau.
     """
 
     members: int
     rows: int
+    undecided: float
     ato: ClusterSums
     ate: ClusterSums
     taken: Array
@@ -61,6 +63,7 @@ def contrast_state(pair: Pair, members: Mask) -> ContrastState:
     return ContrastState(
         members=int(members.sum()),
         rows=used.size,
+        undecided=gates.undecided(pair.e_a[used], pair.e_b[used], estimated="estimated" in pair.method),
         ato=cluster_sums(d, both[0], bucket, BUCKETS),
         ate=cluster_sums(d, both[1], bucket, BUCKETS),
         taken=np.column_stack([np.bincount(bucket[t], minlength=BUCKETS) for t in arms]).astype(float),

@@ -119,6 +119,8 @@ def _split(source: pl.LazyFrame, folder: Path, partition_rows: int) -> list[Path
     source.with_columns((key.hash(_HASH_SEED) % parts).alias(_PART)).sink_parquet(
         pl.PartitionBy(folder, key=_PART, include_key=False), mkdir=True
     )
+    if total == 0:  # a log without rows is still one partition, which says so
+        source.limit(0).sink_parquet(folder / f"{_PART}=0" / "0.parquet", mkdir=True)
     files: dict[int, list[Path]] = {}
     for file in folder.rglob("*.parquet"):
         files.setdefault(int(file.parent.name.partition("=")[2]), []).append(file)

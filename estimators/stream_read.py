@@ -87,6 +87,10 @@ def read(key: tuple[str, str, str, str, str], state: ContrastState, known: About
     size = state_overlap(state)
     row = _Rows(key=key, state=state, known=known, ess=size.ess)
     fault = state_count_fault(state, names) if state.rows else "no decision could have gone either way"
+    if fault is None:
+        rarer = int(state.taken.sum(axis=0).min())
+        guessed = "estimated" in known.method
+        fault = gates.undecided_fault(state.undecided, rarer, estimated=guessed)
     if fault is None and size.ess < gates.MIN_ESS:
         fault = f"no overlap: effective sample size {size.ess:.0f}; {gates.MIN_ESS:.0f} are needed"
     if fault is not None:

@@ -13,6 +13,7 @@ from shadowprice.estimators.gates import (
     event_fault,
     overlap,
     trim_threshold,
+    undecided,
     undecided_fault,
 )
 
@@ -23,6 +24,14 @@ def arms(n_a: int, n_b: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the first action, then rows of the second."""
     took_a = np.arange(n_a + n_b) < n_a
     return took_a, ~took_a
+
+
+def fault_of(
+    e_a: np.ndarray, e_b: np.ndarray, took_a: np.ndarray, took_b: np.ndarray, *, estimated: bool
+) -> str | None:
+    """The gate of undecided decisions on rows."""
+    rarer = min(int(took_a.sum()), int(took_b.sum()))
+    return undecided_fault(undecided(e_a, e_b, estimated=estimated), rarer, estimated=estimated)
 
 
 def test_equal_weights_are_worth_their_number() -> None:
@@ -163,7 +172,7 @@ def test_decisions_that_could_not_have_gone_either_way_do_not_count() -> None:
     9.5 + 10 of the rarer arm's 500 are undecided: 20 is below 30 and below 8 %."""
     took_a, took_b = arms(500, 500)
     e = np.where(np.arange(1000) < 960, 0.01, 0.5)
-    fault = undecided_fault(e, 1 - e, took_a, took_b, estimated=False)
+    fault = fault_of(e, 1 - e, took_a, took_b, estimated=False)
     assert fault is not None
     assert "about 20 could have gone either way" in fault
 
@@ -172,7 +181,7 @@ def test_few_decisions_are_enough_where_most_are_undecided() -> None:
     """Kills: a fixed number that refuses small logs with perfect overlap."""
     took_a, took_b = arms(31, 31)
     e = np.full(62, 0.5)
-    assert undecided_fault(e, e, took_a, took_b, estimated=True) is None
+    assert fault_of(e, e, took_a, took_b, estimated=True) is None
 
 
 def test_estimated_propensities_at_their_floor_prove_no_overlap() -> None:
@@ -181,15 +190,15 @@ def test_estimated_propensities_at_their_floor_prove_no_overlap() -> None:
     .02 is below 1 / sqrt(1000) = .032."""
     took_a, took_b = arms(500, 500)
     e = np.full(1000, 0.02)
-    assert undecided_fault(e, 1 - e, took_a, took_b, estimated=True) is not None
-    assert undecided_fault(3 * e, 1 - 3 * e, took_a, took_b, estimated=True) is None
+    assert fault_of(e, 1 - e, took_a, took_b, estimated=True) is not None
+    assert fault_of(3 * e, 1 - 3 * e, took_a, took_b, estimated=True) is None
     known = np.full(1000, 0.031)
-    assert undecided_fault(known, 1 - known, took_a, took_b, estimated=False) is None
+    assert fault_of(known, 1 - known, took_a, took_b, estimated=False) is None
 
 
 def test_estimated_propensities_must_show_more_undecided_decisions() -> None:
     """Kills: trusting a smooth fit where choices were nearly fixed. 38 undecided of 500 are 8 % less one."""
     took_a, took_b = arms(500, 500)
     e = np.where(np.arange(1000) < 848, 0.001, 0.5)
-    assert undecided_fault(e, 1 - e, took_a, took_b, estimated=True) is not None
-    assert undecided_fault(e, 1 - e, took_a, took_b, estimated=False) is None
+    assert fault_of(e, 1 - e, took_a, took_b, estimated=True) is not None
+    assert fault_of(e, 1 - e, took_a, took_b, estimated=False) is None

@@ -66,3 +66,55 @@ def test_several_decision_points_are_one_error() -> None:
     )
     with pytest.raises(SchemaError, match="2 decision points"):
         sp.scrutiny(both, "a1", "a0")
+
+
+def test_scrutiny_refuses_what_the_estimate_refuses() -> None:
+    """Kills: bounds around a contrast of one cluster, of a rule, or without overlap."""
+    for frame in (
+        draw(Regime(n=500), seed=7).frame.with_columns(session_id=pl.lit("s")),
+        draw(Regime(n=500, identification="D"), seed=7).frame,
+        draw(Regime(n=3000, overlap=0.02), seed=7).frame,
+    ):
+        found = sp.scrutiny(frame, "a1", "a0")
+        assert found.reason
+        assert found.bounds.is_empty()
+
+
+def test_scrutiny_tests_predicted_effects_and_knows_a_policy_that_learned() -> None:
+    """Kills: calibration that no user can reach, and a sequence offered for a policy that stood still."""
+    still = sp.scrutiny(draw(Regime(n=4000, spread=2.0, effect=0.0), seed=8).frame, "a1", "a0")
+    assert float(still.calibration["slope"].item()) > 0.0
+    assert "did not change" in str(still.learned["reason"])
+    moved = sp.scrutiny(draw(Regime(n=3000, adaptive=True), seed=8).frame, "a1", "a0").learned
+    ends = [float(str(moved[k])) for k in ("anytime_lower", "lower", "upper", "anytime_upper")]
+    assert ends == sorted(ends)
+
+
+def test_the_risk_of_every_decision_is_listed_under_every_action() -> None:
+    """Kills: a decision or an action without a row, a price below the expectation."""
+    found = sp.decision_risk(draw(Regime(n=4000, incident_rate=0.05, tail=2.5), seed=9).frame)
+    assert found.height == 2 * 4000
+    known = found.drop_nulls(["expected", "worst"])
+    assert known.height > 0
+    assert (known["worst"] >= known["expected"] - 1e-12).all()
+    assert (known.filter(~pl.col("novel"))["priced"] == known.filter(~pl.col("novel"))["expected"]).all()
+
+
+def test_a_second_opinion_is_near_ours() -> None:
+    """Kills: arms that are swapped on the way to econml."""
+    pytest.importorskip("econml", reason="the extra econml")
+    frame = draw(Regime(n=3000, effect=1.0, identification="O"), seed=10).frame
+    theirs = sp.second_opinion(frame, "a1", "a0")
+    ours = sp.estimate(frame, "a0").where(quantity="quality", segment="all", estimand="ATE")[0]
+    assert theirs.height == 3000
+    assert theirs["effect"].mean() == pytest.approx(ours.value, abs=0.05)
+
+
+def test_a_second_opinion_without_labels_says_why() -> None:
+    """Kills: econml's crash on an empty design where no quality was logged."""
+    pytest.importorskip("econml", reason="the extra econml")
+    frame = draw(Regime(n=300), seed=3).frame.with_columns(quality=pl.lit(None, pl.Float64))
+    found = sp.second_opinion(frame, "a1", "a0")
+    assert found.height == 300
+    assert found["effect"].null_count() == 300
+    assert found["reason"].unique().to_list() == ["0 decisions with a quality took a1, expected at least 30"]
