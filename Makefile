@@ -41,6 +41,8 @@ bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_digits.py
 	$(BIN)/python benchmarks/bench_risk.py
 	$(BIN)/python benchmarks/bench_stream.py
+	$(BIN)/python benchmarks/bench_cate.py
+	$(BIN)/python benchmarks/bench_speed.py
 
 bench-coverage: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_coverage.py --check
