@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .estimators.policy_distribution import policy_cvar, policy_distribution
     from .estimators.policy_surplus import policy_surplus
     from .estimators.policy_value import policy_value
-    from .estimators.prices import fit_prices
+    from .estimators.prices.fit import fit_prices
     from .estimators.risk_asked import decision_risk, risk
     from .estimators.risk_records import RiskSettings
     from .estimators.scrutiny import Scrutiny, scrutiny
@@ -46,7 +46,7 @@ _HOME: Final = {
     "demo": "runs",
     "diagnose": "reports.diagnose",
     "estimate": "estimators.estimate",
-    "fit_prices": "estimators.prices",
+    "fit_prices": "estimators.prices.fit",
     "inspect": "reports.inspection",
     "load_config": "schemas.config",
     "open_store": "schemas.store",

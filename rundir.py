@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from .errors import SchemaError
-from .estimators.prices import prices_frame, prices_json
+from .estimators.prices.tables import prices_frame, prices_json
 from .schemas.files import atomic_path, write_text
 from .schemas.records import Estimates, Finding, Price, Prices
 from .schemas.tables import SCHEMA_VERSION, arrow_schema, check_version

@@ -180,7 +180,7 @@ def estimate_run(
 
 def prices_run(folder: str | Path, *, progress: Progress | None = None) -> Prices:
     """The prices fitted to the estimates in `folder`, stamped with the run, written there."""
-    from .estimators.prices import fit_prices
+    from .estimators.prices.fit import fit_prices
 
     folder = Path(folder)
     meta = rundir.read_meta(folder)

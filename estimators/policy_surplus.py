@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ..schemas.config import Config
 from ..schemas.records import QUANTITIES
-from .break_even import Ratio, break_even_value
 from .choices import valuation
 from .confidence import LEVEL, interval
 from .pairs import NET
 from .policy_rows import PolicyRows, mean_of, outcome_model, policy_rows, weight_refusal
 from .policy_target import Target
+from .prices.break_even import Ratio, break_even_value
 
 Array = NDArray[np.float64]
 

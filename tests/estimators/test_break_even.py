@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from shadowprice.estimators.break_even import break_even_value, fieller
 from shadowprice.estimators.confidence import critical_t
+from shadowprice.estimators.prices.break_even import break_even_value, fieller
 
 PAPER = np.array([0.05, 1.0, 0.0, -0.01])
 """(dQ, dC, dL, dR) of the worked example in section 2 of the paper."""

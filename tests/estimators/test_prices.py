@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from shadowprice.estimators.prices import fit_prices, prices_frame, prices_json
+from shadowprice.estimators.prices.fit import fit_prices
+from shadowprice.estimators.prices.tables import prices_frame, prices_json
 from shadowprice.schemas.config import parse_config
 from shadowprice.schemas.records import Price, Prices
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from shadowprice.estimators.gains import total_gain
-from shadowprice.estimators.prices import fit_prices
+from shadowprice.estimators.prices.fit import fit_prices
 from shadowprice.reports.diagnose import diagnose
 from shadowprice.reports.headline import headline, recoverable
 from shadowprice.schemas.config import Config, parse_config

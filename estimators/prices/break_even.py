@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .confidence import LEVEL, critical_t
+from ..confidence import LEVEL, critical_t
 
 Array = NDArray[np.float64]
 
