@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT: Final = Path("shadowprice-out")
 DEFAULT_DEMO_OUT: Final = Path("shadowprice-demo")
+DEFAULT_EXPORT_OUT: Final = Path("shadowprice-export")
 DEFAULT_WORLD_OUT: Final = Path("shadowprice-world")
 
 app = typer.Typer(
@@ -266,6 +267,35 @@ def report(ctx: typer.Context, run: RunDir, json: Json = False, quiet: Quiet = F
     with reporting(quiet=quiet) as progress:
         finished = runs.report_run(run, progress=progress)
     _deliver(ctx, summary.of_run(finished, exits.Gate()), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice export run --to openmetrics --out metrics")
+def export(
+    ctx: typer.Context,
+    run: RunDir,
+    to: Annotated[
+        str, typer.Option("--to", metavar="json|parquet|openmetrics|flagd", help="Who will load it.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files.")] = DEFAULT_EXPORT_OUT,
+    diff: Annotated[
+        Path | None,
+        typer.Option("--diff", help="An export in use: say what would change against it, and write nothing."),
+    ] = None,
+    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="Refuse to export more numbers.")] = 2000,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the prices and effects of a run in the shape that another system loads."""
+    from . import runs, summary
+    from .reports.exports.export import check_target, differences
+
+    check_target(to)
+    if diff is not None:
+        offered = runs.offer_of(run, max_rows=max_rows)
+        answer = summary.of_differences(offered, differences(offered, diff))
+    else:
+        answer = summary.of_export(runs.export_run(run, target=to, out=out, max_rows=max_rows))
+    _deliver(ctx, answer, json=json, quiet=quiet)
 
 
 @schema_app.command("show", epilog="Example: shadowprice schema show decisions")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -13,6 +14,8 @@ from . import exits
 from .errors import SchemaError
 from .reports import numbers
 from .reports.escape import short, visible
+from .reports.exports.export import Difference
+from .reports.exports.offer import Offer
 from .reports.headline import headline
 from .reports.ingested import refused_lines
 from .reports.inspection import Inspection
@@ -20,7 +23,7 @@ from .reports.privacy import without_small_cells
 from .reports.tables import Table, checks_table, findings_table, prices_table
 from .reports.truth import truth_tables
 from .reports.view import RunView
-from .runs import Run
+from .runs import Exported, Run
 from .schemas.records import Estimate, Estimates, Finding, Prices
 from .schemas.store import Store
 from .schemas.tables import TABLES
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 NOT_IDENTIFIED: Final = "not_identified"
 _SHOWN_FINDINGS: Final = 6
 """Rows of the findings table in a terminal; the report has them all."""
+_SHOWN_SKIPPED: Final = 5
+"""Reasons for leaving numbers out of an export that a terminal shows; the record has them all."""
+_UNGRADED: Final = {"user": "set by the user", "implied": "by convention or implied by a cap"}
 _WIDTH: Final = 110
 """Characters per line of running text; fixed, so that the same run prints the same bytes."""
 _BAR_CHARS: Final = 40
@@ -157,6 +163,51 @@ def of_prices(prices: Prices) -> Answer:
         text="\n".join(_laid_out(prices_table(prices), below="note")),
         run_id=prices.run_id,
     )
+
+
+def of_export(done: Exported) -> Answer:
+    """The files written, what was left out and why; nothing to say at all ends as not identified."""
+    o = done.offer
+    kinds = Counter(f"of grade {row.grade}" if row.grade else _UNGRADED[row.source] for row in o.rows)
+    held = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda item: item[0]))
+    head = f"{len(o.rows)} numbers exported" + (f": {held}" if held else "")
+    left = Counter(one.reason for one in o.skipped)
+    lines = [head, *(f"{n} skipped: {reason}" for reason, n in left.most_common(_SHOWN_SKIPPED))]
+    rest = len(o.skipped) - sum(n for _, n in left.most_common(_SHOWN_SKIPPED))
+    if rest:
+        lines.append(f"{rest} skipped for other reasons, listed in the record")
+    lines += [o.hidden] if o.hidden else []
+    return Answer(
+        data={"files": [str(file) for file in done.files], **o.record()},
+        text="\n".join([*(visible(line) for line in lines), "", *map(str, done.files)]),
+        run_id=o.run_id,
+        **_ending(identified=bool(o.rows), gate_closed=False),
+    )
+
+
+def of_differences(offer: Offer, found: Sequence[Difference]) -> Answer:
+    """What an export would change, most telling first: one line per number that moves."""
+    counts = Counter(d.change for d in found)
+    lines = [", ".join(f"{counts[change]} {change}" for change in ("changed", "new", "gone", "kept"))]
+    moving = [d for d in found if d.change != "kept"]
+    lines += [
+        visible(_moved(d)) for d in sorted(moving, key=lambda d: ("changed", "gone", "new").index(d.change))
+    ]
+    return Answer(
+        data={"differences": [asdict(d) for d in found]},
+        text="\n".join(lines),
+        run_id=offer.run_id,
+        **_ending(identified=bool(offer.rows), gate_closed=False),
+    )
+
+
+def _moved(d: Difference) -> str:
+    before, after = ("-" if x is None else f"{x:.4g}" for x in (d.before, d.after))
+    if d.change == "gone":
+        return f"gone     {d.key}: {before} -> not identified"
+    interval = "" if d.lower is None or d.upper is None else f" [{d.lower:.4g}, {d.upper:.4g}]"
+    grade = f", grade {d.grade}" if d.grade else ""
+    return f"{d.change:8} {d.key}: {before} -> {after}{interval}{grade}"
 
 
 def of_findings(findings: Sequence[Finding], run_id: str, gate: exits.Gate) -> Answer:

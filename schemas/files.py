@@ -35,8 +35,13 @@ def atomic_path(target: Path) -> Generator[Path]:
 
 def write_text(target: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically and readable by the owner only."""
+    write_bytes(target, text.encode())
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write `content`, atomically and readable by the owner only."""
     with atomic_path(target) as path:
-        path.write_bytes(text.encode())
+        path.write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Fitted prices in the shapes that other systems load: records in, text and skipped rows out."""

@@ -1,0 +1,65 @@
+"""Gauges that Prometheus scrapes from a text file: OpenMetrics, which its older text format reads as well."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from .offer import Offer, Row
+
+NAME: Final = "shadowprice.prom"
+_PREFIX: Final = "shadowprice_"
+_SUFFIX: Final = {
+    "USD/task": "usd_per_task",
+    "USD/USD": "ratio",
+    "USD/s": "usd_per_second",
+    "USD/event": "usd_per_event",
+    "USD": "usd",
+    "s": "seconds",
+}
+"""Unit -> the end of a metric's name, in base units; quality and risk have none of their own."""
+_LABELS: Final = ("layer", "decision_point", "action", "baseline", "segment", "source", "grade", "note")
+
+
+def openmetrics(offer: Offer) -> dict[str, str]:
+    """The one file of this target. A number that is not identified has no series, and is counted instead.
+
+    No sample has a timestamp (a textfile collector refuses them); the run has one of its own, the end of the
+    data window. bound: point, lower, upper.
+
+    Source: OpenMetrics 1.0, text format.
+    """
+    families: dict[tuple[str, str | None], list[str]] = {}
+    for row in offer.rows:
+        name, unit = _family(row)
+        lines = families.setdefault((name, unit), [])
+        bounds = {"point": row.value, "lower": row.lower, "upper": row.upper}
+        lines += [_sample(name, row, bound, v) for bound, v in bounds.items() if v is not None]
+    text = [line for (name, unit), lines in families.items() for line in (*_head(name, unit), *lines)]
+    run = _quoted(offer.run_id)
+    skipped = "shadowprice_skipped_rows"
+    text += [*_head(skipped, None), f'{skipped}{{run_id="{run}"}} {len(offer.skipped)}']
+    if offer.window[1] is not None:
+        end = datetime.fromisoformat(offer.window[1]).timestamp()
+        name = "shadowprice_window_end_timestamp_seconds"
+        text += [*_head(name, "seconds"), f'{name}{{run_id="{run}"}} {end!r}']
+    return {NAME: "\n".join([*text, "# EOF"]) + "\n"}
+
+
+def _family(row: Row) -> tuple[str, str | None]:
+    unit = _SUFFIX.get(row.unit)
+    return f"{_PREFIX}{row.name}" + (f"_{unit}" if unit else ""), unit
+
+
+def _head(name: str, unit: str | None) -> list[str]:
+    return [f"# TYPE {name} gauge", *([f"# UNIT {name} {unit}"] if unit else [])]
+
+
+def _sample(name: str, row: Row, bound: str, value: float) -> str:
+    labels = {label: getattr(row, label) for label in _LABELS}
+    text = ",".join(f'{label}="{_quoted(str(of))}"' for label, of in labels.items() if of is not None)
+    return f'{name}{{{text},bound="{bound}"}} {value!r}'
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

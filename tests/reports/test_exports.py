@@ -1,0 +1,203 @@
+"""Exports: what is handed on, what is left out, and that the systems which load it read the same numbers."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from door import knock
+from openfeature.contrib.tools.flagd.core import FlagdCore
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
+from shadowprice.errors import ExportError
+from shadowprice.estimators.prices.fit import fit_prices
+from shadowprice.reports.exports.export import TARGETS, differences, files_of
+from shadowprice.reports.exports.flagd import FLAG
+from shadowprice.reports.exports.offer import LONGEST_NAME, Offer, offer
+from shadowprice.reports.view import RunView
+from shadowprice.schemas.config import Config
+
+from tests.reports.factory import PRICED, UNPRICED, Case, estimates
+
+GOOD = Case(theta=(0.05, 0.085, 0.5, 0.0), sd=(0.004, 0.002, 0.05, 0.0001))
+REFUSED = Case(decision_point="verify", grade="N", reason="no overlap")
+HOSTILE = "a\"b\\c${HOME}{{x}}: &y *z - #'% <b>"
+Capture = pytest.CaptureFixture[str]
+
+
+def offered(*cases: Case, config: Config = PRICED, max_rows: int = 2000) -> Offer:
+    """What a run with these contrasts offers."""
+    est = estimates(*cases, config=config)
+    prices = fit_prices(est, config, run_id="7f3a")
+    return offer(RunView(est=est, prices=prices, findings=()), max_rows=max_rows)
+
+
+def text_of(made: Offer, target: str) -> str:
+    """The target's own file."""
+    return next(iter(files_of(made, target).values())).decode()
+
+
+def samples(text: str) -> dict[tuple[str, str, str], float]:
+    """(metric, action, bound) -> value, as the parser of OpenMetrics reads them."""
+    return {
+        (s.name, s.labels.get("action", ""), s.labels.get("bound", "")): s.value
+        for family in openmetrics_parser.text_string_to_metric_families(text)
+        for s in family.samples
+    }
+
+
+def test_what_is_not_identified_is_listed_and_never_a_number() -> None:
+    """Kills: a refused contrast that goes out as 0, as a bound's midpoint, or not at all."""
+    made = offered(GOOD, REFUSED)
+    assert {row.decision_point for row in made.rows if row.kind == "effect"} == {"model"}
+    left = [one for one in made.skipped if "verify" in one.about]
+    assert {one.name for one in left} >= {"delta_quality", "delta_cost", "net_marginal_value"}
+    assert {one.reason for one in left} == {"no overlap"}
+    assert all(one.log_next for one in made.skipped)
+
+
+def test_a_price_that_nobody_set_is_skipped_and_one_that_was_set_is_offered_without_interval() -> None:
+    """Kills: an unset lambda exported as 0, and a user's number posing as an estimate."""
+    unset = {one.name for one in offered(GOOD, config=UNPRICED).skipped}
+    assert {"task_value", "latency_price", "risk_price"} <= unset
+    (mine,) = (row for row in offered(GOOD).rows if row.name == "latency_price")
+    assert (mine.value, mine.lower, mine.grade, mine.source) == (0.002, None, None, "user")
+
+
+def test_openmetrics_and_the_older_text_format_read_the_same_numbers() -> None:
+    """Kills: a number printed with too few digits, a unit that is no suffix, a missing end of file."""
+    made = offered(GOOD, REFUSED)
+    text = text_of(made, "openmetrics")
+    read = samples(text)
+    for row in made.rows:
+        if row.name == "delta_cost":
+            for bound, value in (("point", row.value), ("lower", row.lower), ("upper", row.upper)):
+                assert read["shadowprice_delta_cost_usd", "frontier", bound] == value
+    assert read["shadowprice_latency_price_usd_per_second", "", "point"] == 0.002
+    assert read["shadowprice_skipped_rows", "", ""] == len(made.skipped)
+    older = {s.name: s.value for f in parser.text_string_to_metric_families(text) for s in f.samples}
+    assert older["shadowprice_latency_price_usd_per_second"] == 0.002
+    assert "verify" not in text
+
+
+def test_flagd_resolves_the_flag_to_the_prices() -> None:
+    """Kills: a variant that the default does not name, metadata that is no scalar, another value."""
+    made = offered(GOOD)
+    core = FlagdCore()
+    core.set_flags(text_of(made, "flagd"))
+    found = core.resolve_object_value(FLAG, {})
+    assert isinstance(found.value, dict)
+    assert found.variant == "7f3a"
+    assert found.value["prices"]["latency_price"]["all"]["value"] == 0.002
+    effect = found.value["effects"]["delta_quality"]["router.model: frontier vs cheap, all"]
+    (row,) = (row for row in made.rows if row.name == "delta_quality")
+    assert (effect["value"], effect["lower"], effect["grade"]) == (row.value, row.lower, "C")
+
+
+def test_a_break_even_value_that_means_the_opposite_says_so_everywhere() -> None:
+    """Kills: 'pays only below V*' loaded as 'pays above V*'."""
+    worse = Case(theta=(-0.05, -0.085, 0.0, 0.0), sd=(0.004, 0.002, 0.05, 0.0001))
+    made = offered(worse)
+    note = "frontier is worse in quality and pays only below this task value"
+    assert f'note="{note}"' in text_of(made, "openmetrics")
+    prices = json.loads(text_of(made, "flagd"))["flags"][FLAG]["variants"]["7f3a"]["prices"]
+    (entry,) = prices["break_even_task_value"].values()
+    assert entry["note"] == note
+
+
+def test_parquet_holds_every_row_with_its_types_and_the_run_in_its_metadata() -> None:
+    """Kills: a column of nulls read as another type, and a table that no longer says where it is from."""
+    made = offered(GOOD)
+    content = next(iter(files_of(made, "parquet").values()))
+    frame = pl.read_parquet(io.BytesIO(content))
+    assert frame["value"].to_list() == [row.value for row in made.rows]
+    assert frame.schema["note"] == pl.String
+    meta = pq.read_schema(io.BytesIO(content)).metadata
+    assert meta[b"shadowprice.run_id"] == b"7f3a"
+    assert meta[b"shadowprice.valid_until"] == b"2026-12-22"
+    empty = replace(made, rows=())
+    bare = pl.read_parquet(io.BytesIO(next(iter(files_of(empty, "parquet").values()))))
+    assert bare.schema == frame.schema
+
+
+@pytest.mark.parametrize("target", ["openmetrics", "flagd", "json"])
+def test_a_name_full_of_grammar_survives(target: str) -> None:
+    """Kills: a quote, a backslash or a template from a log that ends the string it stands in."""
+    made = offered(replace(GOOD, action=HOSTILE))
+    text = text_of(made, target)
+    if target == "openmetrics":
+        assert ("shadowprice_delta_quality", HOSTILE, "point") in samples(text)
+    elif target == "flagd":
+        effects = json.loads(text)["flags"][FLAG]["variants"]["7f3a"]["effects"]
+        assert f"router.model: {HOSTILE} vs cheap, all" in effects["delta_quality"]
+    else:
+        assert HOSTILE in {row["action"] for row in json.loads(text)["rows"]}
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", "safe\u202egnp", "x" * (LONGEST_NAME + 1)])
+def test_a_name_that_hides_something_is_left_out_and_listed(name: str) -> None:
+    """Kills: a line break that starts a metric of its own, a name that reads as another."""
+    made = offered(GOOD, replace(GOOD, action=name))
+    assert {row.action for row in made.rows if row.kind == "effect"} == {"frontier"}
+    assert any("its name" in one.reason for one in made.skipped)
+    for target in ("openmetrics", "flagd"):
+        assert name not in text_of(made, target)
+
+
+def test_the_same_run_gives_the_same_bytes_and_each_file_its_record() -> None:
+    """Kills: a clock or an unordered set in an artefact, and a number without its provenance."""
+    for target in TARGETS:
+        first, again = files_of(offered(GOOD), target), files_of(offered(GOOD), target)
+        assert first == again
+        record = json.loads(next(text for name, text in first.items() if name.endswith(".json")))
+        if target != "flagd":
+            assert record["run_id"] == "7f3a"
+            assert record["data_window"] == ["2026-11-01T00:00:00+00:00", "2026-11-22T00:00:00+00:00"]
+
+
+def test_too_many_rows_are_refused_with_the_cure() -> None:
+    """Kills: a thousand slices that become a thousand time series without a word."""
+    with pytest.raises(ExportError, match="--max-rows"):
+        offered(GOOD, max_rows=3)
+
+
+def test_a_difference_inside_the_new_interval_is_no_change(tmp_path: Path) -> None:
+    """Kills: noise between two runs that is sold as a reason to change a config."""
+    before = offered(GOOD, replace(GOOD, action="mid"))
+    for name, content in files_of(before, "flagd").items():
+        (tmp_path / name).write_bytes(content)
+    near = replace(GOOD, theta=(0.052, 0.2, 0.5, 0.0))
+    found = {d.key: d for d in differences(offered(near), tmp_path / "shadowprice.flagd.json")}
+    contrast = "router/model/frontier/cheap/all"
+    assert found[f"delta_quality/{contrast}"].change == "kept"
+    assert found[f"delta_cost/{contrast}"].change == "changed"
+    assert found["delta_cost/router/model/mid/cheap/all"].change == "gone"
+    assert {d.change for d in found.values() if d.key.startswith("latency_price")} == {"kept"}
+
+
+def test_the_verb_writes_says_what_it_left_out_and_compares(
+    audited: Path, capfd: Capture, tmp_path: Path
+) -> None:
+    """Kills: an export without its files, one that overwrites what --diff is to judge, an unknown target."""
+    said = knock(capfd, "export", audited, "--to", "openmetrics", "--out", tmp_path, "--json")
+    assert said.code == 0
+    assert {Path(name).name for name in said.json["data"]["files"]} == {
+        "shadowprice.prom",
+        "shadowprice.prom.stamp.json",
+    }
+    assert samples((tmp_path / "shadowprice.prom").read_text())
+    files = sorted(tmp_path.iterdir())
+    told = knock(capfd, "export", audited, "--to", "flagd", "--diff", tmp_path / "shadowprice.prom")
+    assert told.out.startswith("0 changed, 0 new, 0 gone, ")
+    assert sorted(tmp_path.iterdir()) == files
+    wrong = knock(capfd, "export", audited, "--to", "excel", "--out", tmp_path)
+    assert wrong.code == 2
+    assert "json or parquet or openmetrics or flagd" in wrong.err
+    blind = knock(capfd, "export", audited, "--to", "json", "--diff", tmp_path / "none.json")
+    assert blind.code == 2
+    assert "none.json" in blind.err
