@@ -3,6 +3,8 @@
 The experiment that Open Bandit Pipeline publishes (examples/multiclass): 70 % of the digits are the log; a
 logistic regression, mixed with 60 % uniform choice, is the logging policy; a random forest, mixed with 10 %,
 the target; both trained on the other 30 %. A choice is right (1) or wrong (0), so that the truth is known.
+The publication does not state the size of its forest. Leaves of ten decisions bring its errors of IPW and
+SNIPW; a forest grown to the end is right more often, which halves that of SNIPW and leaves IPW as it is.
 
 Run: python benchmarks/bench_digits.py --runs 30
 """
@@ -35,6 +37,8 @@ PUBLISHED = {
 """Mean relative errors over 30 runs, with gradient-boosted trees as the outcome model."""
 _LOGGED, _TARGET = 0.4, 0.9
 _DIGITS = 10
+_LEAF = 10
+"""Decisions in a leaf of the target's forest at least."""
 
 
 class Digits(NamedTuple):
@@ -50,7 +54,9 @@ def draw(seed: int) -> Digits:
     images, digit = load_digits(return_X_y=True)
     x_train, x, y_train, y = train_test_split(images, digit, test_size=0.7, random_state=seed)
     logger = LogisticRegression(max_iter=5000).fit(x_train / 16.0, y_train)
-    forest = RandomForestClassifier(random_state=seed).fit(x_train, y_train)
+    forest = RandomForestClassifier(max_depth=10, min_samples_leaf=_LEAF, random_state=seed).fit(
+        x_train, y_train
+    )
     e = mixture(logger.predict(x / 16.0), _LOGGED)
     pi = mixture(forest.predict(x), _TARGET)
     u = np.random.default_rng(seed).random((y.size, 1))
