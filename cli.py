@@ -274,7 +274,7 @@ def export(
     ctx: typer.Context,
     run: RunDir,
     to: Annotated[
-        str, typer.Option("--to", metavar="json|parquet|openmetrics|flagd", help="Who will load it.")
+        str, typer.Option("--to", metavar="json|parquet|openmetrics|flagd|otel", help="Who will load it.")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the files.")] = DEFAULT_EXPORT_OUT,
     diff: Annotated[

@@ -12,6 +12,7 @@ from ...errors import ExportError
 from .flagd import flagd
 from .offer import Offer, Row
 from .openmetrics import openmetrics
+from .otel import otel
 from .tables import json_table, parquet_table
 
 Change = Literal["new", "changed", "kept", "gone"]
@@ -20,6 +21,7 @@ TARGETS: Final[Mapping[str, Callable[[Offer], Mapping[str, str | bytes]]]] = {
     "parquet": parquet_table,
     "openmetrics": openmetrics,
     "flagd": flagd,
+    "otel": otel,
 }
 
 

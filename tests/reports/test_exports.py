@@ -11,7 +11,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from door import knock
+from google.protobuf import json_format
 from openfeature.contrib.tools.flagd.core import FlagdCore
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from shadowprice.errors import ExportError
@@ -99,6 +101,32 @@ def test_flagd_resolves_the_flag_to_the_prices() -> None:
     assert (effect["value"], effect["lower"], effect["grade"]) == (row.value, row.lower, "C")
 
 
+def otlp_points(text: str) -> dict[tuple[str, str, str], float]:
+    """(metric, action, bound) -> value, as the protocol's own message reads them, unknown fields refused."""
+    read = json_format.Parse(text, ExportMetricsServiceRequest())
+    found: dict[tuple[str, str, str], float] = {}
+    for metric in read.resource_metrics[0].scope_metrics[0].metrics:
+        for point in metric.gauge.data_points:
+            told = {a.key.removeprefix("shadowprice."): a.value.string_value for a in point.attributes}
+            assert point.time_unix_nano == 1_795_305_600_000_000_000
+            found[metric.name, told.get("action", ""), told.get("bound", "")] = point.as_double
+    return found
+
+
+def test_the_opentelemetry_protocol_reads_the_same_numbers() -> None:
+    """Kills: a field that the protocol does not know, a point without a date, a name in gen_ai.*."""
+    made = offered(GOOD, REFUSED)
+    read = otlp_points(text_of(made, "otel"))
+    (row,) = (row for row in made.rows if row.name == "delta_quality")
+    assert read["shadowprice.effect.quality", "frontier", "point"] == row.value
+    assert read["shadowprice.effect.quality", "frontier", "lower"] == row.lower
+    assert read["shadowprice.price.latency", "", "point"] == 0.002
+    assert all(name.startswith("shadowprice.") for name, _, _ in read)
+    undated = replace(made, window=(None, None))
+    with pytest.raises(ExportError, match="timestamps"):
+        files_of(undated, "otel")
+
+
 def test_a_break_even_value_that_means_the_opposite_says_so_everywhere() -> None:
     """Kills: 'pays only below V*' loaded as 'pays above V*'."""
     worse = Case(theta=(-0.05, -0.085, 0.0, 0.0), sd=(0.004, 0.002, 0.05, 0.0001))
@@ -125,13 +153,15 @@ def test_parquet_holds_every_row_with_its_types_and_the_run_in_its_metadata() ->
     assert bare.schema == frame.schema
 
 
-@pytest.mark.parametrize("target", ["openmetrics", "flagd", "json"])
+@pytest.mark.parametrize("target", ["openmetrics", "flagd", "json", "otel"])
 def test_a_name_full_of_grammar_survives(target: str) -> None:
     """Kills: a quote, a backslash or a template from a log that ends the string it stands in."""
     made = offered(replace(GOOD, action=HOSTILE))
     text = text_of(made, target)
     if target == "openmetrics":
         assert ("shadowprice_delta_quality", HOSTILE, "point") in samples(text)
+    elif target == "otel":
+        assert ("shadowprice.effect.quality", HOSTILE, "point") in otlp_points(text)
     elif target == "flagd":
         effects = json.loads(text)["flags"][FLAG]["variants"]["7f3a"]["effects"]
         assert f"router.model: {HOSTILE} vs cheap, all" in effects["delta_quality"]
@@ -154,10 +184,11 @@ def test_the_same_run_gives_the_same_bytes_and_each_file_its_record() -> None:
     for target in TARGETS:
         first, again = files_of(offered(GOOD), target), files_of(offered(GOOD), target)
         assert first == again
-        record = json.loads(next(text for name, text in first.items() if name.endswith(".json")))
-        if target != "flagd":
-            assert record["run_id"] == "7f3a"
-            assert record["data_window"] == ["2026-11-01T00:00:00+00:00", "2026-11-22T00:00:00+00:00"]
+        (kept,) = (text for name, text in first.items() if name.endswith("stamp.json") or target == "json")
+        record = json.loads(kept)
+        assert record["run_id"] == "7f3a"
+        assert record["data_window"] == ["2026-11-01T00:00:00+00:00", "2026-11-22T00:00:00+00:00"]
+        assert {row["value"] for row in record["rows"]} == {row.value for row in offered(GOOD).rows}
 
 
 def test_too_many_rows_are_refused_with_the_cure() -> None:
@@ -197,7 +228,7 @@ def test_the_verb_writes_says_what_it_left_out_and_compares(
     assert sorted(tmp_path.iterdir()) == files
     wrong = knock(capfd, "export", audited, "--to", "excel", "--out", tmp_path)
     assert wrong.code == 2
-    assert "json or parquet or openmetrics or flagd" in wrong.err
+    assert "json or parquet or openmetrics or flagd or otel" in wrong.err
     blind = knock(capfd, "export", audited, "--to", "json", "--diff", tmp_path / "none.json")
     assert blind.code == 2
     assert "none.json" in blind.err
