@@ -8,7 +8,6 @@ from .engine import by_replica, canonical
 from .engine_draws import draw
 from .engine_loop import Loop
 from .engine_records import Array, Arrivals, EngineSettings, Ints
-from .world import Flags
 
 
 def external_delay(
@@ -39,24 +38,3 @@ def external_delay(
             alone = loop.without(i, state, marks.fresh)
             delay[i] = sum(float(price[j]) * (marks.last[j] - last) for j, last in alone.last.items())
     return np.array([delay[i] for i in where.tolist()])
-
-
-def congestion_usd(
-    arrivals: Arrivals, settings: EngineSettings, group: Flags, *, seed: int, usd_per_s: Array
-) -> float:
-    """USD that the requests outside `group` would have saved in waiting, had none of the group come.
-
-    Sum over j outside of usd_per_s_j * (latency_j(with the group) - latency_j(without it)), on the random
-    numbers of `serve` with the same seed. Not the sum of external delays, each of which keeps the rest.
-    group: (n,) which rows of `arrivals`. usd_per_s: (n,) what a second costs each request.
-    """
-    order, queued = canonical(arrivals, settings)
-    leave, price = group[order], usd_per_s[order]
-    draws = draw(queued, settings, seed=seed)
-    total = 0.0
-    for mine in by_replica(queued, settings):
-        stay = [i for i in mine if not leave[i]]
-        with_all, _ = Loop(queued, settings, draws, mine).base(set())
-        alone, _ = Loop(queued, settings, draws, stay).base(set())
-        total += sum(float(price[j]) * (with_all.last[j] - alone.last[j]) for j in stay)
-    return total

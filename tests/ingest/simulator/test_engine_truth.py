@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from shadowprice.ingest.simulator.engine import Arrivals, EngineSettings, serve
-from shadowprice.ingest.simulator.engine_truth import congestion_usd, external_delay
+from shadowprice.ingest.simulator.engine_truth import external_delay
 
 QUEUE = EngineSettings(
     max_seqs=1,
@@ -136,23 +136,6 @@ def test_dollars_weigh_each_delayed_request_by_its_own_price() -> None:
         keep = np.arange(300) != i
         alone = serve(subset(arrivals, keep), settings, seed=1).latency_s
         assert usd == pytest.approx((price[keep] * (with_all[keep] - alone)).sum(), abs=1e-7)
-
-
-def test_congestion_of_a_group_is_what_the_rest_would_save_without_all_of_it() -> None:
-    """Kills a sum of single external delays, and dollars of the group's own waits."""
-    arrivals, long = mixed(400, per_s=1.6)
-    shuffled = np.random.default_rng(3).permutation(400)
-    arrivals, long = subset(arrivals, shuffled), long[shuffled]
-    settings = EngineSettings(noise=0.0)
-    price = np.random.default_rng(4).random(400)
-    found = congestion_usd(arrivals, settings, long, seed=1, usd_per_s=price)
-    with_all = serve(arrivals, settings, seed=1).latency_s[~long]
-    alone = serve(subset(arrivals, ~long), settings, seed=1).latency_s
-    assert found == pytest.approx((price[~long] * (with_all - alone)).sum(), rel=1e-9)
-    assert congestion_usd(arrivals, settings, np.zeros(400, dtype=bool), seed=1, usd_per_s=price) == 0
-    one = np.arange(400) == 57
-    single = external_delay(arrivals, settings, np.array([57]), seed=1, usd_per_s=price)
-    assert congestion_usd(arrivals, settings, one, seed=1, usd_per_s=price) == pytest.approx(single[0])
 
 
 def test_the_mean_delay_does_not_depend_on_the_luck_of_one_seed() -> None:
