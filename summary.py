@@ -166,7 +166,7 @@ def of_prices(prices: Prices) -> Answer:
 
 
 def of_export(done: Exported) -> Answer:
-    """The files written, what was left out and why; nothing to say at all ends as not identified."""
+    """The files written, what was left out and why; without a fitted number it ends as not identified."""
     o = done.offer
     kinds = Counter(f"of grade {row.grade}" if row.grade else _UNGRADED[row.source] for row in o.rows)
     held = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda item: item[0]))
@@ -181,7 +181,7 @@ def of_export(done: Exported) -> Answer:
         data={"files": [str(file) for file in done.files], **o.record()},
         text="\n".join([*(visible(line) for line in lines), "", *map(str, done.files)]),
         run_id=o.run_id,
-        **_ending(identified=bool(o.rows), gate_closed=False),
+        **_ending(identified=any(row.grade for row in o.rows), gate_closed=False),
     )
 
 
@@ -197,7 +197,7 @@ def of_differences(offer: Offer, found: Sequence[Difference]) -> Answer:
         data={"differences": [asdict(d) for d in found]},
         text="\n".join(lines),
         run_id=offer.run_id,
-        **_ending(identified=bool(offer.rows), gate_closed=False),
+        **_ending(identified=any(row.grade for row in offer.rows), gate_closed=False),
     )
 
 

@@ -16,7 +16,7 @@ def flagd(offer: Offer) -> dict[str, str]:
     """The one file of this target: an object flag with a single variant, named after the run.
 
     The variant is {'prices': {name: {about: entry}}, 'effects': likewise}, with value, lower, upper, unit,
-    grade and note in each entry; about is the segment, with point, action and baseline before it where the
+    grade and reading in each entry; about is the segment, with point, action and baseline before it where the
     number belongs to a contrast.
 
     Source: flagd flag definitions, schema v0.
@@ -29,7 +29,7 @@ def flagd(offer: Offer) -> dict[str, str]:
             "upper": row.upper,
             "unit": row.unit,
             "grade": row.grade or row.source,
-            **({"note": row.note} if row.note else {}),
+            **({"reading": row.reading} if row.reading else {}),
         }
     stamp = offer.stamp()
     start, end = (str(at or "") for at in stamp["data_window"])

@@ -57,6 +57,12 @@ class Row:
     note: str | None
 
     @property
+    def reading(self) -> str | None:
+        """What turns the meaning of a price round, such as 'pays only below this task value'. The note of an
+        effect only qualifies it, and stays in the record."""
+        return self.note if self.kind == "price" else None
+
+    @property
     def key(self) -> str:
         """What the row is about, the same in every run and every target."""
         about = (self.layer, self.decision_point, self.action, self.baseline, self.segment)

@@ -18,7 +18,7 @@ _SUFFIX: Final = {
     "s": "seconds",
 }
 """Unit -> the end of a metric's name, in base units; quality and risk have none of their own."""
-_LABELS: Final = ("layer", "decision_point", "action", "baseline", "segment", "source", "grade", "note")
+_LABELS: Final = ("layer", "decision_point", "action", "baseline", "segment", "source", "grade", "reading")
 
 
 def openmetrics(offer: Offer) -> dict[str, str]:

@@ -22,7 +22,16 @@ _UNITS: Final = {
     "quality": "1",
 }
 """Unit -> UCUM, where what is not a unit of measure stands in braces."""
-_ATTRIBUTES: Final = ("layer", "decision_point", "action", "baseline", "segment", "source", "grade", "note")
+_ATTRIBUTES: Final = (
+    "layer",
+    "decision_point",
+    "action",
+    "baseline",
+    "segment",
+    "source",
+    "grade",
+    "reading",
+)
 _NANOSECONDS: Final = 1_000_000_000
 
 

@@ -16,12 +16,14 @@ from openfeature.contrib.tools.flagd.core import FlagdCore
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
+from shadowprice import summary
 from shadowprice.errors import ExportError
 from shadowprice.estimators.prices.fit import fit_prices
 from shadowprice.reports.exports.export import TARGETS, differences, files_of
 from shadowprice.reports.exports.flagd import FLAG
 from shadowprice.reports.exports.offer import LONGEST_NAME, Offer, offer
 from shadowprice.reports.view import RunView
+from shadowprice.runs import Exported
 from shadowprice.schemas.config import Config
 
 from tests.reports.factory import PRICED, UNPRICED, Case, estimates
@@ -132,10 +134,10 @@ def test_a_break_even_value_that_means_the_opposite_says_so_everywhere() -> None
     worse = Case(theta=(-0.05, -0.085, 0.0, 0.0), sd=(0.004, 0.002, 0.05, 0.0001))
     made = offered(worse)
     note = "frontier is worse in quality and pays only below this task value"
-    assert f'note="{note}"' in text_of(made, "openmetrics")
+    assert f'reading="{note}"' in text_of(made, "openmetrics")
     prices = json.loads(text_of(made, "flagd"))["flags"][FLAG]["variants"]["7f3a"]["prices"]
     (entry,) = prices["break_even_task_value"].values()
-    assert entry["note"] == note
+    assert entry["reading"] == note
 
 
 def test_parquet_holds_every_row_with_its_types_and_the_run_in_its_metadata() -> None:
@@ -209,6 +211,22 @@ def test_a_difference_inside_the_new_interval_is_no_change(tmp_path: Path) -> No
     assert found[f"delta_cost/{contrast}"].change == "changed"
     assert found["delta_cost/router/model/mid/cheap/all"].change == "gone"
     assert {d.change for d in found.values() if d.key.startswith("latency_price")} == {"kept"}
+
+
+def test_a_run_that_identifies_nothing_ends_with_three_and_still_counts_what_it_skipped() -> None:
+    """Kills: prices that the user set, handed back as if the logs supported them."""
+    made = offered(REFUSED)
+    answer = summary.of_export(Exported(offer=made, files=()))
+    assert (answer.exit_code, answer.status) == (3, "not_identified")
+    assert samples(text_of(made, "openmetrics"))["shadowprice_skipped_rows", "", ""] == len(made.skipped) > 0
+
+
+def test_a_caveat_of_an_effect_is_no_label() -> None:
+    """Kills: a sentence per series in a metrics store; the record keeps it."""
+    told = (replace(row, note="62% left out") if row.kind == "effect" else row for row in offered(GOOD).rows)
+    made = replace(offered(GOOD), rows=tuple(told))
+    assert "left out" not in text_of(made, "openmetrics") + text_of(made, "otel")
+    assert "62% left out" in text_of(made, "json")
 
 
 def test_the_verb_writes_says_what_it_left_out_and_compares(
