@@ -46,8 +46,10 @@ def files_of(offer: Offer, target: str) -> dict[str, bytes]:
     """
     check_target(target)
     own = {name: _bytes(text) for name, text in TARGETS[target](offer).items()}
-    record = {stamp_name(name): text.encode() for name in own for text in json_table(offer).values()}
-    return own if target == "json" else {**own, **record}  # that file is the record
+    if target == "json":  # that file is the record
+        return own
+    (record,) = json_table(offer).values()
+    return own | {stamp_name(name): record.encode() for name in own}
 
 
 def check_target(target: str) -> None:
