@@ -13,7 +13,8 @@ from ..errors import SchemaError
 Quantity = Literal["quality", "cost", "latency", "risk", "net"]
 Estimand = Literal["ATO", "ATE", "ATE-trimmed", "bound", "not_identified"]
 Grade = Literal["A", "B", "C", "D", "N"]
-PriceSource = Literal["user", "break_even", "implied"]
+PriceSource = Literal["user", "break_even", "implied", "revealed", "fitted"]
+"""Set by the user; effects set to zero; implied by a cap; revealed by behaviour; fitted to logs."""
 Status = Literal["found", "inconclusive", "none_found", "not_identified", "no_data"]
 
 QUANTITIES: Final[tuple[Quantity, ...]] = ("quality", "cost", "latency", "risk")
