@@ -21,6 +21,7 @@ DEFAULT_OUT: Final = Path("shadowprice-out")
 DEFAULT_DEMO_OUT: Final = Path("shadowprice-demo")
 DEFAULT_EXPORT_OUT: Final = Path("shadowprice-export")
 DEFAULT_WORLD_OUT: Final = Path("shadowprice-world")
+EXPORT_TARGETS: Final = "json, parquet, openmetrics, flagd, otel, litellm, vllm-sr, envoy, focus or langfuse"
 
 app = typer.Typer(
     name="shadowprice",
@@ -273,28 +274,30 @@ def report(ctx: typer.Context, run: RunDir, json: Json = False, quiet: Quiet = F
 def export(
     ctx: typer.Context,
     run: RunDir,
-    to: Annotated[
-        str, typer.Option("--to", metavar="json|parquet|openmetrics|flagd|otel", help="Who will load it.")
-    ],
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help=f"Who will load it: {EXPORT_TARGETS}.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the files.")] = DEFAULT_EXPORT_OUT,
     diff: Annotated[
         Path | None,
-        typer.Option("--diff", help="An export in use: say what would change against it, and write nothing."),
+        typer.Option("--diff", help="What is in use: say what would change against it, and write nothing."),
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option("--prices", help="JSON file of list prices per token, where the logs do not tell them."),
     ] = None,
     max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="Refuse to export more numbers.")] = 2000,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the prices and effects of a run in the shape that another system loads."""
-    from . import runs, summary
-    from .reports.exports.export import check_target, differences
+    from . import exporting, summary
+    from .reports.exports.export import differences
 
-    check_target(to)
     if diff is not None:
-        offered = runs.offer_of(run, max_rows=max_rows)
-        answer = summary.of_differences(offered, differences(offered, diff))
+        offered, made = exporting.offer_of(run, target=to, max_rows=max_rows, prices=prices)
+        answer = summary.of_differences(offered, made, differences(offered, made, diff, to))
     else:
-        answer = summary.of_export(runs.export_run(run, target=to, out=out, max_rows=max_rows))
+        done = exporting.export_run(run, target=to, out=out, max_rows=max_rows, prices=prices)
+        answer = summary.of_export(done)
     _deliver(ctx, answer, json=json, quiet=quiet)
 
 

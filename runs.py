@@ -19,7 +19,7 @@ import polars as pl
 from . import rundir
 from .errors import ExportError, SchemaError
 from .schemas.config import Config, load_config, parse_config
-from .schemas.files import exclusive, write_bytes
+from .schemas.files import exclusive
 from .schemas.records import Estimates, Finding, Prices
 from .schemas.store import MANIFEST, Store, open_store
 from .schemas.tables import SCHEMA_VERSION
@@ -27,7 +27,6 @@ from .settings import config_dict
 from .terminal import Progress
 
 if TYPE_CHECKING:
-    from .reports.exports.offer import Offer
     from .reports.inspection import Inspection
 
 Paths = str | Path | Iterable[str | Path]
@@ -66,14 +65,6 @@ class Run:
     def report(self) -> Path:
         """The page to open."""
         return self.path / rundir.REPORTS["html"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
-    """What was offered to another system, and the files that now hold it."""
-
-    offer: Offer
-    files: tuple[Path, ...]
 
 
 def audit(
@@ -248,31 +239,6 @@ def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _
         manifest=store.manifest,
         truth=view.truth,
     )
-
-
-def export_run(folder: str | Path, *, target: str, out: str | Path, max_rows: int) -> Exported:
-    """The prices and effects of the run in `folder`, written to `out` in the shape that `target` loads.
-
-    Raises: ExportError for an unknown target or more than `max_rows` numbers; SchemaError without prices.
-    """
-    from .reports.exports.export import files_of
-
-    offered = offer_of(folder, max_rows=max_rows)
-    files = files_of(offered, target)
-    with exclusive(Path(out)):
-        for name, content in files.items():
-            write_bytes(Path(out) / name, content)
-    return Exported(offer=offered, files=tuple(Path(out) / name for name in files))
-
-
-def offer_of(folder: str | Path, *, max_rows: int) -> Offer:
-    """What the run in `folder` may say to another system, and what it leaves out."""
-    from .reports.exports.offer import offer
-    from .reports.view import RunView
-
-    folder = Path(folder)
-    est = rundir.read_estimates(folder, with_ledger=False)
-    return offer(RunView(est=est, prices=rundir.read_prices(folder), findings=()), max_rows=max_rows)
 
 
 def demo(*, out: str | Path, seed: int = 0, force: bool = False, progress: Progress | None = None) -> Run:

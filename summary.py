@@ -12,10 +12,12 @@ import polars as pl
 
 from . import exits
 from .errors import SchemaError
+from .exporting import Exported
 from .reports import numbers
 from .reports.escape import short, visible
-from .reports.exports.export import Difference
-from .reports.exports.offer import Offer
+from .reports.exports.export import Difference, record_of
+from .reports.exports.made import Made
+from .reports.exports.offer import Offer, Row
 from .reports.headline import headline
 from .reports.ingested import refused_lines
 from .reports.inspection import Inspection
@@ -23,7 +25,7 @@ from .reports.privacy import without_small_cells
 from .reports.tables import Table, checks_table, findings_table, prices_table
 from .reports.truth import truth_tables
 from .reports.view import RunView
-from .runs import Exported, Run
+from .runs import Run
 from .schemas.records import Estimate, Estimates, Finding, Prices
 from .schemas.store import Store
 from .schemas.tables import TABLES
@@ -38,7 +40,11 @@ _SHOWN_FINDINGS: Final = 6
 """Rows of the findings table in a terminal; the report has them all."""
 _SHOWN_SKIPPED: Final = 5
 """Reasons for leaving numbers out of an export that a terminal shows; the record has them all."""
-_UNGRADED: Final = {"user": "set by the user", "implied": "by convention or implied by a cap"}
+_UNGRADED: Final = {
+    "user": "set by the user",
+    "implied": "by convention or implied by a cap",
+    "fact": "from the logs or the price file as they are",
+}
 _WIDTH: Final = 110
 """Characters per line of running text; fixed, so that the same run prints the same bytes."""
 _BAR_CHARS: Final = 40
@@ -167,38 +173,55 @@ def of_prices(prices: Prices) -> Answer:
 
 def of_export(done: Exported) -> Answer:
     """The files written, what was left out and why; without a fitted number it ends as not identified."""
-    o = done.offer
-    kinds = Counter(f"of grade {row.grade}" if row.grade else _UNGRADED[row.source] for row in o.rows)
-    held = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda item: item[0]))
-    head = f"{len(o.rows)} numbers exported" + (f": {held}" if held else "")
-    left = Counter(one.reason for one in o.skipped)
-    lines = [head, *(f"{n} skipped: {reason}" for reason, n in left.most_common(_SHOWN_SKIPPED))]
-    rest = len(o.skipped) - sum(n for _, n in left.most_common(_SHOWN_SKIPPED))
-    if rest:
-        lines.append(f"{rest} skipped for other reasons, listed in the record")
-    lines += [o.hidden] if o.hidden else []
+    o, made = done.offer, done.made
+    held = _held(o.rows) if not made.evidence else [(e.grade, "fact") for e in made.evidence]
+    kinds = Counter(f"of grade {grade}" if grade else _UNGRADED.get(source, source) for grade, source in held)
+    counts = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items(), key=lambda item: item[0]))
+    head = f"{len(held) if done.files else 0} numbers exported" + (
+        f": {counts}" if done.files and counts else ""
+    )
+    lines = [head, *_left_out(made), *([o.hidden] if o.hidden else [])]
     return Answer(
-        data={"files": [str(file) for file in done.files], **o.record()},
+        data={"files": [str(file) for file in done.files], **record_of(o, made)},
         text="\n".join([*(visible(line) for line in lines), "", *map(str, done.files)]),
         run_id=o.run_id,
-        **_ending(identified=any(row.grade for row in o.rows), gate_closed=False),
+        warnings=made.notes,
+        **_ending(identified=_supported(o, made), gate_closed=False),
     )
 
 
-def of_differences(offer: Offer, found: Sequence[Difference]) -> Answer:
+def of_differences(offer: Offer, made: Made, found: Sequence[Difference]) -> Answer:
     """What an export would change, most telling first: one line per number that moves."""
     counts = Counter(d.change for d in found)
     lines = [", ".join(f"{counts[change]} {change}" for change in ("changed", "new", "gone", "kept"))]
     moving = [d for d in found if d.change != "kept"]
-    lines += [
-        visible(_moved(d)) for d in sorted(moving, key=lambda d: ("changed", "gone", "new").index(d.change))
-    ]
+    lines += [_moved(d) for d in sorted(moving, key=lambda d: ("changed", "gone", "new").index(d.change))]
+    lines += _left_out(made) if made.evidence else []
     return Answer(
-        data={"differences": [asdict(d) for d in found]},
-        text="\n".join(lines),
+        data={"differences": [asdict(d) for d in found], "skipped": [asdict(one) for one in made.skipped]},
+        text="\n".join(visible(line) for line in lines),
         run_id=offer.run_id,
-        **_ending(identified=any(row.grade for row in offer.rows), gate_closed=False),
+        warnings=made.notes,
+        **_ending(identified=_supported(offer, made), gate_closed=False),
     )
+
+
+def _supported(offer: Offer, made: Made) -> bool:
+    """Whether the export says more than what the user set: a graded number, or a fact of the logs."""
+    return bool(made.evidence) or (bool(made.files) and any(row.grade for row in offer.rows))
+
+
+def _held(rows: Sequence[Row]) -> list[tuple[str | None, str]]:
+    return [(row.grade, row.source) for row in rows]
+
+
+def _left_out(made: Made) -> list[str]:
+    """The reasons for leaving numbers out, most frequent first."""
+    left = Counter(one.reason for one in made.skipped)
+    shown = left.most_common(_SHOWN_SKIPPED)
+    rest = len(made.skipped) - sum(n for _, n in shown)
+    lines = [f"{n} skipped: {reason}" for reason, n in shown]
+    return [*lines, *([f"{rest} skipped for other reasons, listed in the record"] if rest else [])]
 
 
 def _moved(d: Difference) -> str:
@@ -207,7 +230,8 @@ def _moved(d: Difference) -> str:
         return f"gone     {d.key}: {before} -> not identified"
     interval = "" if d.lower is None or d.upper is None else f" [{d.lower:.4g}, {d.upper:.4g}]"
     grade = f", grade {d.grade}" if d.grade else ""
-    return f"{d.change:8} {d.key}: {before} -> {after}{interval}{grade}"
+    why = f"; {d.why}" if d.why else ""
+    return f"{d.change:8} {d.key}: {before} -> {after}{interval}{grade}{why}"
 
 
 def of_findings(findings: Sequence[Finding], run_id: str, gate: exits.Gate) -> Answer:

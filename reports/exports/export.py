@@ -4,31 +4,58 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from ...errors import ExportError
 from .flagd import flagd
+from .litellm import litellm, read_litellm
+from .made import Evidence, Made
 from .offer import Offer, Row
 from .openmetrics import openmetrics
 from .otel import otel
+from .supply import Supply
 from .tables import json_table, parquet_table
 
 Change = Literal["new", "changed", "kept", "gone"]
-TARGETS: Final[Mapping[str, Callable[[Offer], Mapping[str, str | bytes]]]] = {
-    "json": json_table,
-    "parquet": parquet_table,
-    "openmetrics": openmetrics,
-    "flagd": flagd,
-    "otel": otel,
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Who loads the files. read: key -> value of a configuration in use in the target's own shape; None when
+    every file is a table of all numbers, which is compared by the record beside it."""
+
+    make: Callable[[Supply], Made]
+    read: Callable[[str, str], Mapping[str, float]] | None = None
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the files hold all numbers of the offer, and nothing else of the run."""
+        return self.read is None
+
+
+def _table(write: Callable[[Offer], Mapping[str, str | bytes]]) -> Target:
+    def make(supply: Supply) -> Made:
+        return Made(files=write(supply.offer))
+
+    return Target(make=make)
+
+
+TARGETS: Final[Mapping[str, Target]] = {
+    "json": _table(json_table),
+    "parquet": _table(parquet_table),
+    "openmetrics": _table(openmetrics),
+    "flagd": _table(flagd),
+    "otel": _table(otel),
+    "litellm": Target(make=litellm, read=read_litellm),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """How one number moves. kept: the value in use lies inside the new interval, so nothing speaks for a
-    change. gone: it was exported before and is not identified any more."""
+    change. gone: it was exported before and is not identified any more. why: how it was made."""
 
     key: str
     change: Change
@@ -37,19 +64,36 @@ class Difference:
     lower: float | None = None
     upper: float | None = None
     grade: str | None = None
+    why: str = ""
 
 
-def files_of(offer: Offer, target: str) -> dict[str, bytes]:
-    """Every file of `target` by name: its own, and the full record beside it as NAME.stamp.json.
+def made_for(supply: Supply, target: str) -> Made:
+    """What `target` gets of the run, with everything that was left out on the way.
 
     Raises: ExportError for an unknown target.
     """
     check_target(target)
-    own = {name: _bytes(text) for name, text in TARGETS[target](offer).items()}
+    made = TARGETS[target].make(supply)
+    left_out = supply.offer.skipped if TARGETS[target].is_table else (*supply.skipped, *made.skipped)
+    return replace(made, skipped=left_out)
+
+
+def files_of(offer: Offer, made: Made, target: str) -> dict[str, bytes]:
+    """Every file of `target` by name: its own, and the full record beside it as NAME.stamp.json."""
+    own = {name: text.encode() if isinstance(text, str) else text for name, text in made.files.items()}
     if target == "json":  # that file is the record
         return own
-    (record,) = json_table(offer).values()
-    return own | {stamp_name(name): record.encode() for name in own}
+    text = json.dumps(record_of(offer, made), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return own | {stamp_name(name): text.encode() for name in own}
+
+
+def record_of(offer: Offer, made: Made) -> dict[str, Any]:
+    """The full record: every number offered, the values in the files with their evidence; the gaps."""
+    skipped = dict.fromkeys((*made.skipped, *offer.skipped))
+    record = offer.record() | {"skipped": [asdict(one) for one in skipped]}
+    if made.evidence or made.notes:
+        record |= {"exported": [asdict(one) for one in made.evidence], "notes": list(made.notes)}
+    return record
 
 
 def check_target(target: str) -> None:
@@ -66,14 +110,21 @@ def stamp_name(name: str) -> str:
     return f"{name}.stamp.json"
 
 
-def differences(offer: Offer, current: Path) -> list[Difference]:
-    """What `offer` would change against the export `current`: a file with its record beside it, or a record.
+def differences(offer: Offer, made: Made, current: Path, target: str) -> list[Difference]:
+    """What the export would change against `current`: for a table an earlier export with its record beside
+    it, or a record; for the other targets a configuration in use, in their own shape.
 
-    Raises: ExportError when the record is not there or is not one.
+    What a configuration in use holds beyond the export is not ours, and stays as it is.
+
+    Raises: ExportError when `current` cannot be read as such.
     """
+    read = TARGETS[target].read
+    if read is not None:
+        in_use = read(_text(current), str(current))
+        return [_moved(one, in_use.get(one.key, in_use.get(one.against))) for one in made.evidence]
     before = _values(current)
     rows = {row.key: row for row in offer.rows}
-    found = [_difference(key, row, before.get(key)) for key, row in rows.items()]
+    found = [_moved(_evidence(row), before.get(key)) for key, row in rows.items()]
     gone = [
         Difference(key=key, change="gone", before=value, after=None)
         for key, value in before.items()
@@ -82,24 +133,42 @@ def differences(offer: Offer, current: Path) -> list[Difference]:
     return [*found, *gone]
 
 
-def _difference(key: str, row: Row, before: float | None) -> Difference:
+def _moved(now: Evidence, before: float | None) -> Difference:
     if before is None:
         change: Change = "new"
-    elif before == row.value or (
-        row.lower is not None and row.upper is not None and row.lower <= before <= row.upper
+    elif before == now.value or (
+        now.lower is not None and now.upper is not None and now.lower <= before <= now.upper
     ):
         change = "kept"
     else:
         change = "changed"
     return Difference(
-        key=key,
+        key=now.key,
         change=change,
         before=before,
-        after=row.value,
-        lower=row.lower,
-        upper=row.upper,
-        grade=row.grade,
+        after=now.value,
+        lower=now.lower,
+        upper=now.upper,
+        grade=now.grade,
+        why=now.why,
     )
+
+
+def _evidence(row: Row) -> Evidence:
+    return Evidence(
+        key=row.key, against=row.key, value=row.value, lower=row.lower, upper=row.upper, grade=row.grade
+    )
+
+
+def _text(current: Path) -> str:
+    try:
+        return current.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ExportError(
+            error.strerror or "unreadable", where=str(current), expected="the configuration in use"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ExportError("not text", where=str(current), expected="the configuration in use") from error
 
 
 def _values(current: Path) -> dict[str, float]:
@@ -120,7 +189,3 @@ def _values(current: Path) -> dict[str, float]:
             expected="a file of export with its .stamp.json beside it",
             cure="Export once without --diff; what is in use now cannot be compared by hand.",
         ) from error
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text

@@ -79,6 +79,11 @@ class Skipped:
     reason: str
     log_next: str
 
+    @classmethod
+    def of(cls, *, name: str, about: str, reason: str, log_next: str, segment: str = "") -> Skipped:
+        """One about a thing that a log named, its name made safe to show."""
+        return cls(name=name, segment=segment, about=short(about), reason=reason, log_next=log_next)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
@@ -128,7 +133,9 @@ def offer(view: RunView, *, max_rows: int) -> Offer:
     for found in (*_prices(view.prices.prices), *_effects(view.est.contrasts)):
         if isinstance(found, Skipped):
             skipped.append(found)
-        elif (fault := _unspeakable(found)) is not None:
+        elif (
+            fault := unspeakable(found.segment, found.decision_point, found.action, found.baseline)
+        ) is not None:
             about = tuple(short(part) for part in found.key.split("/", 1))
             skipped.append(
                 Skipped(
@@ -230,11 +237,11 @@ def _about(layer: str | None, point: str | None, action: str | None, baseline: s
     return short(f"{layer}.{point}: {action} vs {baseline}")
 
 
-def _unspeakable(row: Row) -> str | None:
-    """Why a name from the logs is not handed on: invisible characters let one name pose as another."""
-    for part in (row.segment, row.decision_point, row.action, row.baseline):
-        if part is not None and visible(part) != part:
+def unspeakable(*names: str | None) -> str | None:
+    """Why one of `names` is not handed on: invisible characters let one name pose as another."""
+    for name in names:
+        if name is not None and visible(name) != name:
             return "its name holds control or invisible characters"
-        if part is not None and len(part) > LONGEST_NAME:
-            return f"its name has {len(part)} characters, at most {LONGEST_NAME} are exported"
+        if name is not None and len(name) > LONGEST_NAME:
+            return f"its name has {len(name)} characters, at most {LONGEST_NAME} are exported"
     return None

@@ -1,0 +1,127 @@
+"""LiteLLM: an adaptive router, thresholds of the capability router, and an overlay of list prices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from .list_prices import FILE_KEYS
+from .litellm_adaptive import adaptive_routers
+from .litellm_capability import capability_thresholds
+from .made import Evidence, Made, joined, stamp_lines
+from .offer import Skipped
+from .supply import Supply
+from .yaml_text import read_document, yaml_text
+
+ROUTERS: Final = "shadowprice.litellm.yaml"
+THRESHOLDS: Final = "shadowprice.litellm-capability.yaml"
+PRICES: Final = "shadowprice.litellm-prices.json"
+_LOG_PRICES: Final = "the tokens of every kind beside the cost, or export with --prices FILE"
+
+
+def litellm(supply: Supply) -> Made:
+    """The files of this target, each only when it holds something.
+
+    Entries for `model_list` under new names; `capability_classifier_config` fragments by pair of models, to
+    which the tiers are added by hand; and a `register_model` dictionary (also a price file for us), USD per
+    token. No shadow price stands in a cost field: the overlay holds list prices alone.
+
+    Source: LiteLLM 1.110, types/router.py and router_strategy/complexity_router/config.py.
+    """
+    return joined(_routers(supply), _thresholds(supply), _overlay(supply))
+
+
+def read_litellm(text: str, where: str) -> dict[str, float]:
+    """Key -> value of a proxy configuration, a fragment of ours, or a price map that is in use."""
+    data = read_document(text, where=where)
+    found: dict[str, float] = {}
+    for place, node in _mappings(data):
+        weights = node.get("weights")
+        if isinstance(node.get("available_models"), list) and isinstance(weights, dict):
+            models = ",".join(sorted(map(str, node["available_models"])))
+            _keep(found, f"adaptive_router/{models}/quality", weights.get("quality"))
+        if "base_threshold" in node:
+            fit = node.get("calibration")
+            named = {**node, **(fit if isinstance(fit, dict) else {})}
+            for name in ("base_threshold", "slope", "intercept"):
+                _keep(found, f"capability/{name}", named.get(name))
+                _keep(found, f"capability/{place}/{name}", named.get(name))
+        for kind, key in FILE_KEYS.items():
+            _keep(found, f"price/{place}/{kind}", node.get(key))
+    return found | _by_alias(data)
+
+
+def _routers(supply: Supply) -> Made:
+    made = adaptive_routers(supply)
+    files: dict[str, str | bytes] = {}
+    if made.entries:
+        files[ROUTERS] = yaml_text(
+            {"model_list": list(made.entries)}, head=[*stamp_lines(supply.offer), *made.notes]
+        )
+    return Made(files=files, evidence=made.evidence, skipped=made.skipped, notes=made.notes)
+
+
+def _thresholds(supply: Supply) -> Made:
+    made = capability_thresholds(supply)
+    files: dict[str, str | bytes] = {}
+    if made.fragments:
+        how = "Each is a capability_classifier_config: add efficient_tier and capable_tier."
+        files[THRESHOLDS] = yaml_text(made.fragments, head=[*stamp_lines(supply.offer), how, *made.notes])
+    return Made(files=files, evidence=made.evidence, skipped=made.skipped, notes=made.notes)
+
+
+def _overlay(supply: Supply) -> Made:
+    entries: dict[str, dict[str, float]] = {}
+    skipped: list[Skipped] = []
+    evidence: list[Evidence] = []
+    for model in supply.models:
+        if model.prices is None:
+            why = model.why_not or "unknown"
+            skipped.append(Skipped.of(name="list_price", about=model.name, reason=why, log_next=_LOG_PRICES))
+            continue
+        known = model.prices.known()
+        entries[model.name] = {FILE_KEYS[kind]: float(price) for kind, price in known.items()}
+        evidence += list_price_evidence(model.name, entries[model.name], model.prices.source)
+    files: dict[str, str | bytes] = {}
+    if entries:
+        files[PRICES] = json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return Made(files=files, evidence=tuple(evidence), skipped=tuple(skipped))
+
+
+def list_price_evidence(model: str, entry: dict[str, float], source: str) -> list[Evidence]:
+    """The list prices of one model as facts; entry: LiteLLM's keys -> USD per token."""
+    kinds = {key: kind for kind, key in FILE_KEYS.items()}
+    keyed = {f"price/{model}/{kinds[key]}": value for key, value in entry.items()}
+    return [
+        Evidence(key=key, against=key, value=value, why=f"list price: {source}")
+        for key, value in keyed.items()
+    ]
+
+
+def _mappings(node: Any, place: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Every mapping in a document with its name: its own model_name, else the key that it stands under."""
+    if isinstance(node, dict):
+        place = str(node.get("model_name", place))
+        yield place, node
+        for key, below in node.items():
+            yield from _mappings(below, place if "model_name" in node else str(key))
+    elif isinstance(node, list):
+        for below in node:
+            yield from _mappings(below, place)
+
+
+def _by_alias(data: Any) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for place, node in _mappings(data):
+        params = node.get("litellm_params")
+        config = params.get("adaptive_router_config") if isinstance(params, dict) else None
+        weights = config.get("weights") if isinstance(config, dict) else None
+        if isinstance(weights, dict):
+            _keep(found, f"adaptive_router/{place}/quality", weights.get("quality"))
+    return found
+
+
+def _keep(found: dict[str, float], key: str, value: Any) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        found.setdefault(key, float(value))

@@ -1,0 +1,180 @@
+"""What the targets need of a run: models and their facts, levels of success, usage, losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from ...estimators.policy_value import policy_value
+from ...schemas.config import Config
+from ...schemas.store import Store
+from .list_prices import COLUMNS, TokenPrices, solved_prices
+from .losses import decision_losses
+from .offer import Offer, Skipped, unspeakable
+from .usage import usage_rows
+
+ROUTER_MODEL: Final = (pl.col("layer") == "router") & (pl.col("decision_point") == "model")
+"""Where a model is chosen."""
+FORECAST: Final = "x_classifier_p_solve"
+"""The raw forecast of LiteLLM's capability router, as the reader of its logs names it."""
+SAMPLED: Final = 100_000
+"""Decisions from which levels and forecasts are computed at most; more are sampled with the seed."""
+_NEEDS_LEVELS: Final = ("litellm", "vllm-sr")
+_NEEDS_LOSSES: Final = ("focus", "langfuse")
+_NAME_LOG_NEXT: Final = "a plain, short name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that the router took, with its facts. Means are over its decisions, None if one has none."""
+
+    name: str
+    decisions: int
+    prices: TokenPrices | None
+    why_not: str | None
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    tok_output: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """The share of tasks that succeed when `action` is always taken in `segment`, or why it is unknown."""
+
+    action: str
+    segment: str
+    value: float | None
+    lower: float | None
+    upper: float | None
+    n: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """Everything that an exporter may read. forecasts: (action, segment, forecast, quality) per decision."""
+
+    offer: Offer
+    models: tuple[Model, ...] = ()
+    levels: tuple[Level, ...] = ()
+    forecasts: pl.DataFrame | None = None
+    usage: pl.DataFrame = field(default_factory=pl.DataFrame)
+    losses: pl.DataFrame = field(default_factory=pl.DataFrame)
+    skipped: tuple[Skipped, ...] = ()
+
+    def level(self, action: str, segment: str) -> Level | None:
+        """The level of one model in one segment, if it was asked for."""
+        return next((v for v in self.levels if (v.action, v.segment) == (action, segment)), None)
+
+
+def supply(
+    offer: Offer,
+    store: Store,
+    ledger: pl.LazyFrame,
+    *,
+    target: str,
+    config: Config,
+    seed: int,
+    book: dict[str, TokenPrices] | None = None,
+) -> Supply:
+    """What `target` needs of the run. book: prices that the user gave, which go before those in the logs."""
+    decisions = store.decisions()
+    routed = decisions.filter(ROUTER_MODEL).with_columns(model_name().alias("model"))
+    models, skipped = _models(routed, book or {})
+    if target in _NEEDS_LEVELS:
+        sample = _sample(routed.collect(), seed)
+        names = sorted({m.name for m in models} & set(sample["action"]))
+        segments = _valued_segments(offer)
+        levels = tuple(_level(sample, name, s, config, seed) for s in segments for name in names)
+        forecasts = _forecasts(sample)
+        return Supply(offer=offer, models=models, levels=levels, forecasts=forecasts, skipped=skipped)
+    if target in _NEEDS_LOSSES:
+        losses = decision_losses(ledger, decisions)
+        usage, left_out = usage_rows(decisions, ledger, losses) if target == "focus" else (pl.DataFrame(), ())
+        return Supply(offer=offer, models=models, usage=usage, losses=losses, skipped=(*skipped, *left_out))
+    return Supply(offer=offer, models=models, skipped=skipped)
+
+
+def model_name() -> pl.Expr:
+    """The model that ran, else the one that was chosen."""
+    return pl.coalesce("action_executed", "action")
+
+
+def in_segment(frame: pl.DataFrame, segment: str) -> pl.DataFrame:
+    """The rows of a segment, 'all' or column=value; none where the log has no such column."""
+    column, equals, value = segment.partition("=")
+    if not equals:
+        return frame
+    return frame.filter(pl.col(column) == value) if column in frame.columns else frame.clear()
+
+
+def _models(
+    routed: pl.LazyFrame, book: dict[str, TokenPrices]
+) -> tuple[tuple[Model, ...], tuple[Skipped, ...]]:
+    columns = ("model", "cost_usd", "ttft_s", "decode_s", *COLUMNS.values())
+    rows = routed.filter(pl.col("model").is_not_null()).select(columns).collect()
+    models: list[Model] = []
+    skipped: list[Skipped] = []
+    for (name,), own in rows.group_by("model", maintain_order=False).__iter__():
+        if fault := unspeakable(str(name)):
+            skipped.append(Skipped.of(name="model", about=str(name), reason=fault, log_next=_NAME_LOG_NEXT))
+            continue
+        known = book.get(str(name)) or solved_prices(own)
+        prices, why = (None, known) if isinstance(known, str) else (known, None)
+        models.append(
+            Model(
+                name=str(name),
+                decisions=own.height,
+                prices=prices,
+                why_not=why,
+                ttft_s=_mean(own["ttft_s"]),
+                tpot_s=_mean(
+                    own["decode_s"] / own.select(pl.col("tok_output").replace(0, None))["tok_output"]
+                ),
+                tok_output=_mean(own["tok_output"]),
+            )
+        )
+    return tuple(sorted(models, key=lambda m: m.name)), tuple(sorted(skipped, key=lambda s: s.about))
+
+
+def _mean(values: pl.Series) -> float | None:
+    """The mean where every row has a value: a mean over the rows that happen to have one is another thing."""
+    return None if values.null_count() or values.is_empty() else float(values.cast(pl.Float64).mean())  # pyright: ignore[reportArgumentType]
+
+
+def _sample(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+    return frame.sample(SAMPLED, seed=seed) if frame.height > SAMPLED else frame
+
+
+def _valued_segments(offer: Offer) -> tuple[str, ...]:
+    """'all' and every segment with a task value of its own."""
+    own = [row.segment for row in offer.rows if row.name == "task_value"]
+    return tuple(dict.fromkeys(["all", *own]))
+
+
+def _level(sample: pl.DataFrame, action: str, segment: str, config: Config, seed: int) -> Level:
+    rows = in_segment(sample, segment).drop("model")
+    value = lower = upper = None
+    if not rows.is_empty() and rows["quality"].null_count() < rows.height:
+        found = policy_value(rows, pl.lit(action), "quality", seed, config=config)
+        row = found.row(by_predicate=pl.col("estimator") == "DR", named=True)
+        value, lower, upper, reason = (row[k] for k in ("value", "lower", "upper", "reason"))
+    else:
+        reason = f"no labelled decision in {segment}"
+    return Level(
+        action=action,
+        segment=segment,
+        value=None if value is None else min(max(value, 0.0), 1.0),
+        lower=None if lower is None else min(max(lower, 0.0), 1.0),
+        upper=None if upper is None else min(max(upper, 0.0), 1.0),
+        n=rows.height,
+        reason=reason if value is None else None,
+    )
+
+
+def _forecasts(sample: pl.DataFrame) -> pl.DataFrame | None:
+    if FORECAST not in sample.columns:
+        return None
+    return sample.filter(pl.col(FORECAST).is_not_null() & pl.col("quality").is_not_null())
