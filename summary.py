@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 NOT_IDENTIFIED: Final = "not_identified"
 _SHOWN_FINDINGS: Final = 6
 """Rows of the findings table in a terminal; the report has them all."""
+_SHOWN_CHANGES: Final = 40
+"""Changes against an export in use that a terminal shows; --json has them all."""
 _SHOWN_SKIPPED: Final = 5
 """Reasons for leaving numbers out of an export that a terminal shows; the record has them all."""
 _UNGRADED: Final = {
@@ -195,7 +197,10 @@ def of_differences(offer: Offer, made: Made, found: Sequence[Difference]) -> Ans
     counts = Counter(d.change for d in found)
     lines = [", ".join(f"{counts[change]} {change}" for change in ("changed", "new", "gone", "kept"))]
     moving = [d for d in found if d.change != "kept"]
-    lines += [_moved(d) for d in sorted(moving, key=lambda d: ("changed", "gone", "new").index(d.change))]
+    ranked = sorted(moving, key=lambda d: ("changed", "gone", "new").index(d.change))
+    lines += [_moved(d) for d in ranked[:_SHOWN_CHANGES]]
+    more = len(ranked) - _SHOWN_CHANGES
+    lines += [f"... and {more} more with --json"] if more > 0 else []
     lines += _left_out(made) if made.evidence else []
     return Answer(
         data={"differences": [asdict(d) for d in found], "skipped": [asdict(one) for one in made.skipped]},

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ...errors import ExportError
+from .envoy import envoy, read_envoy
 from .flagd import flagd
+from .focus import focus, read_focus
+from .langfuse import langfuse, read_langfuse
 from .litellm import litellm, read_litellm
 from .made import Evidence, Made
 from .offer import Offer, Row
@@ -17,6 +20,7 @@ from .openmetrics import openmetrics
 from .otel import otel
 from .supply import Supply
 from .tables import json_table, parquet_table
+from .vllm_sr import read_vllm_sr, vllm_sr
 
 Change = Literal["new", "changed", "kept", "gone"]
 
@@ -49,6 +53,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "flagd": _table(flagd),
     "otel": _table(otel),
     "litellm": Target(make=litellm, read=read_litellm),
+    "vllm-sr": Target(make=vllm_sr, read=read_vllm_sr),
+    "envoy": Target(make=envoy, read=read_envoy),
+    "focus": Target(make=focus, read=read_focus),
+    "langfuse": Target(make=langfuse, read=read_langfuse),
 }
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from .candidates import LOG_PRICES
 from .list_prices import FILE_KEYS
 from .litellm_adaptive import adaptive_routers
 from .litellm_capability import capability_thresholds
@@ -17,7 +18,6 @@ from .yaml_text import read_document, yaml_text
 ROUTERS: Final = "shadowprice.litellm.yaml"
 THRESHOLDS: Final = "shadowprice.litellm-capability.yaml"
 PRICES: Final = "shadowprice.litellm-prices.json"
-_LOG_PRICES: Final = "the tokens of every kind beside the cost, or export with --prices FILE"
 
 
 def litellm(supply: Supply) -> Made:
@@ -78,7 +78,7 @@ def _overlay(supply: Supply) -> Made:
     for model in supply.models:
         if model.prices is None:
             why = model.why_not or "unknown"
-            skipped.append(Skipped.of(name="list_price", about=model.name, reason=why, log_next=_LOG_PRICES))
+            skipped.append(Skipped.of(name="list_price", about=model.name, reason=why, log_next=LOG_PRICES))
             continue
         known = model.prices.known()
         entries[model.name] = {FILE_KEYS[kind]: float(price) for kind, price in known.items()}

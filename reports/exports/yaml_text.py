@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -11,12 +12,16 @@ from typing import Any, Final
 from ...errors import ExportError
 
 _MARGIN: Final = "  "
+_PLAIN_KEY: Final = re.compile(
+    r"(?!(?:yes|no|on|off|true|false|null)$)[a-zA-Z][a-zA-Z0-9_]{2,40}", re.IGNORECASE
+)
+"""Keys that every YAML reads as the text that they are; all others are quoted."""
 _LONGEST: Final = 16_000_000
 """Bytes of a configuration in use that are read; real ones have thousands."""
 
 
 def yaml_text(value: Mapping[str, Any], *, head: Sequence[str] = ()) -> str:
-    """`value` as a YAML document under comment lines `head`; keys and texts stand in double quotes.
+    """`value` as a YAML document under comment lines `head`; texts and unusual keys stand in double quotes.
 
     A quoted text cannot end early, start an alias, a tag or a mapping, or turn into a number: a JSON string
     is a YAML string. Numbers keep a point before an exponent, without which YAML 1.1 reads them as text.
@@ -45,7 +50,8 @@ def read_document(text: str, *, where: str) -> Any:
             "YAML, and no reader for it", where=where, cure="pip install pyyaml, or give the file as JSON."
         ) from error
     try:
-        return yaml.safe_load(text)
+        documents = list(yaml.safe_load_all(text))
+        return documents[0] if len(documents) == 1 else documents
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = str(error).partition("\n")[0]
         raise ExportError(f"neither JSON nor YAML: {line}", where=where) from error
@@ -53,10 +59,14 @@ def read_document(text: str, *, where: str) -> Any:
 
 def _block(value: Any, margin: str) -> list[str]:
     if isinstance(value, Mapping) and value:
-        return [line for key, of in value.items() for line in _entry(f"{_scalar(str(key))}:", of, margin)]
+        return [line for key, of in value.items() for line in _entry(f"{_key(str(key))}:", of, margin)]
     if isinstance(value, list | tuple) and value:
         return [line for of in value for line in _item(of, margin)]
     return [margin + _scalar(value)]
+
+
+def _key(name: str) -> str:
+    return name if _PLAIN_KEY.fullmatch(name) else _scalar(name)
 
 
 def _entry(head: str, of: Any, margin: str) -> list[str]:

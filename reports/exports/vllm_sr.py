@@ -1,0 +1,163 @@
+"""vLLM Semantic Router: list prices, measured success, and weights of its multi_factor selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .candidates import LOG_CHOICES, LOG_PRICES
+from .list_prices import KINDS
+from .made import Evidence, Made, joined, stamp_lines
+from .multi_factor import multi_factor
+from .offer import Offer, Skipped
+from .supply import Level, Model, Supply
+from .yaml_text import read_document, yaml_text
+
+CONFIG: Final = "shadowprice.vllm-sr.yaml"
+SELECTION: Final = "shadowprice.vllm-sr-multi-factor.yaml"
+VERSION: Final = "v0.3"
+BENCHMARK: Final = "shadowprice_success"
+PER_MILLION: Final[Mapping[str, str]] = dict(
+    zip(
+        KINDS,
+        ("prompt_per_1m", "completion_per_1m", "cached_input_per_1m", "cache_write_per_1m"),
+        strict=True,
+    )
+)
+"""Kind of token -> the router's key, USD per million tokens."""
+_MILLION: Final = 1_000_000
+_FACTORS: Final = ("quality", "cost", "latency", "load")
+
+
+def vllm_sr(supply: Supply) -> Made:
+    """The files of this target: a fragment of a v0.3 configuration, and multi_factor selections by segment.
+
+    Pricing holds list prices alone. p_success is what the model would reach if it always were taken, with
+    its interval; models without one have no record. Keys of ours are forbidden: the stamp is in `source`,
+    `metadata` and comments.
+
+    Source: vllm-sr 0.4.0, router-config-v0.3.schema.json.
+    """
+    made = multi_factor(supply)
+    files: dict[str, str | bytes] = {}
+    if made.selections:
+        how = "Each is the `algorithm` of a decision whose modelRefs are exactly its candidates."
+        files[SELECTION] = yaml_text(made.selections, head=[*stamp_lines(supply.offer), how, *made.notes])
+    weights = Made(files=files, evidence=made.evidence, skipped=made.skipped, notes=made.notes)
+    return joined(_config(supply), weights)
+
+
+def read_vllm_sr(text: str, where: str) -> dict[str, float]:
+    """Key -> value of a router's configuration, or of a fragment of ours, that is in use."""
+    data = read_document(text, where=where)
+    found: dict[str, float] = {}
+    for model in _list(data, "providers", "models"):
+        for key in PER_MILLION.values():
+            _keep(found, f"price/{model.get('name')}/{key}", _dict(model.get("pricing")).get(key))
+    for record in _list(data, "evaluation", "records"):
+        if record.get("benchmark") == BENCHMARK:
+            stratum = _dict(record.get("metadata")).get("stratum")
+            key = f"success/{record.get('model')}/{stratum}"
+            _keep(found, key, _dict(record.get("metrics")).get("p_success"))
+    decisions = [(str(d.get("name")), d.get("algorithm")) for d in _list(data, "routing", "decisions")]
+    ours = list(data.items()) if isinstance(data, dict) else []
+    for name, algorithm in (*decisions, *ours):
+        weights = _dict(_dict(_dict(algorithm).get("multi_factor")).get("weights"))
+        numbers = {f: w for f in _FACTORS if isinstance(w := weights.get(f), int | float) and w >= 0}
+        total = sum(numbers.values())
+        for factor, weight in numbers.items() if total > 0 else ():
+            _keep(found, f"multi_factor/{name}/{factor}", weight / total)
+            _keep(found, f"multi_factor/{factor}", weight / total)
+    return found
+
+
+def _config(supply: Supply) -> Made:
+    models: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
+    evidence: list[Evidence] = []
+    skipped: list[Skipped] = []
+    for model in supply.models:
+        if model.prices is None:
+            why = model.why_not or "unknown"
+            skipped.append(Skipped.of(name="pricing", about=model.name, reason=why, log_next=LOG_PRICES))
+            continue
+        pricing, held = _pricing(model)
+        models.append({"name": model.name, "pricing": {"currency": "USD", **pricing}})
+        evidence += held
+    for level in supply.levels:
+        if level.value is None or level.lower is None or level.upper is None:
+            reason, about = level.reason or "not identified", f"{level.action} in {level.segment}"
+            skipped.append(Skipped.of(name="p_success", about=about, reason=reason, log_next=LOG_CHOICES))
+            continue
+        records.append(_record(supply.offer, level))
+        evidence.append(_success(level))
+    content: dict[str, Any] = {"version": VERSION}
+    content |= {"providers": {"models": models}} if models else {}
+    content |= {"evaluation": {"benchmarks": [_benchmark()], "records": records}} if records else {}
+    files: dict[str, str | bytes] = {}
+    if models or records:
+        files[CONFIG] = yaml_text(content, head=stamp_lines(supply.offer))
+    return Made(files=files, evidence=tuple(evidence), skipped=tuple(skipped))
+
+
+def _pricing(model: Model) -> tuple[dict[str, float], list[Evidence]]:
+    assert model.prices is not None
+    pricing = {PER_MILLION[kind]: float(price * _MILLION) for kind, price in model.prices.known().items()}
+    held = [
+        Evidence(key=key, against=key, value=value, why=f"list price: {model.prices.source}")
+        for name, value in pricing.items()
+        for key in [f"price/{model.name}/{name}"]
+    ]
+    return pricing, held
+
+
+def _record(offer: Offer, level: Level) -> dict[str, Any]:
+    measured = {"measured_at": offer.window[1][:10]} if offer.window[1] else {}
+    return {
+        "model": level.action,
+        "benchmark": BENCHMARK,
+        **measured,
+        "source": f"shadowprice run {offer.run_id} grade A",
+        "metrics": {"p_success": level.value, "p_success_lo": level.lower, "p_success_hi": level.upper},
+        "metadata": {
+            "stratum": level.segment,
+            "decisions": level.n,
+            "valid_until": offer.valid_until or "",
+        },
+    }
+
+
+def _success(level: Level) -> Evidence:
+    assert level.value is not None
+    key = f"success/{level.action}/{level.segment}"
+    return Evidence(
+        key=key,
+        against=key,
+        value=level.value,
+        lower=level.lower,
+        upper=level.upper,
+        grade="A",
+        why=f"doubly robust mean had it always been taken, {level.n} decisions",
+    )
+
+
+def _benchmark() -> dict[str, Any]:
+    metrics = [
+        {"id": name, "unit": "proportion", "direction": "higher_is_better", "range": [0.0, 1.0]}
+        for name in ("p_success", "p_success_lo", "p_success_hi")
+    ]
+    return {"id": BENCHMARK, "display_name": "Success in the logs (shadowprice)", "metrics": metrics}
+
+
+def _dict(node: Any) -> dict[Any, Any]:
+    return node if isinstance(node, dict) else {}
+
+
+def _list(data: Any, section: str, name: str) -> list[dict[Any, Any]]:
+    found = _dict(_dict(data).get(section)).get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _keep(found: dict[str, float], key: str, value: Any) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        found.setdefault(key, float(value))
