@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .leave_out import LeftOut, of_refits
+from .leave_out import LeftOut, of_refits, per_group
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,13 +50,14 @@ def fit_hazard(looks: Looks) -> LeftOut | str:
         return "the hazard has no finite estimate: the looks do not tell its parts from each other"
     score, info, expected = _derivatives(looks, beta)
     k = beta.size
-    scores = _per_cluster(score, looks)
-    infos = _per_cluster(info.reshape(-1, k * k), looks).reshape(-1, k, k)
+    scores = per_group(score, looks.cluster, looks.clusters)
+    infos = per_group(info.reshape(-1, k * k), looks.cluster, looks.clusters).reshape(-1, k, k)
     rest = infos.sum(axis=0) - infos
     left_out = beta - np.einsum("gij,gj->gi", np.linalg.pinv(rest), scores)
     if looks.shifted is not None:
         left_out = left_out + np.outer(looks.shifted - looks.background, _by_background(looks, beta))
-    return of_refits(beta, left_out, weight=_per_cluster(expected[:, None], looks)[:, 0])
+    weight = per_group(expected[:, None], looks.cluster, looks.clusters)[:, 0]
+    return of_refits(beta, left_out, weight=weight)
 
 
 def _newton(looks: Looks) -> Array | None:
@@ -106,9 +107,3 @@ def _by_background(looks: Looks, beta: Array) -> Array:
     cross = (-kept * hazard / p - (looks.bad - p) * hazard * kept / p**2) @ looks.design
     _, info, _ = _derivatives(looks, beta)
     return np.linalg.pinv(info.sum(axis=0)) @ cross
-
-
-def _per_cluster(columns: Array, looks: Looks) -> Array:
-    """(clusters, q) sums of the columns (n, q)."""
-    sums = [np.bincount(looks.cluster, weights=c, minlength=looks.clusters) for c in columns.T]
-    return np.column_stack(sums).astype(float)

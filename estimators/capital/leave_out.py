@@ -52,10 +52,16 @@ class LeftOut:
         return Span(value=value, lower=value - half, upper=value + half, clusters=self.clusters)
 
 
+def per_group(columns: Array, codes: Ints, groups: int) -> Array:
+    """(groups, q) sums of the columns (n, q) over rows of equal code; codes are below `groups`."""
+    sums = [np.bincount(codes, weights=c, minlength=groups) for c in columns.T]
+    return np.column_stack(sums).astype(float)
+
+
 def totals(columns: Array, cluster: Ints) -> Array:
-    """(G, q) sums per cluster of the columns (n, q), for the clusters that have rows."""
-    _, codes = np.unique(cluster, return_inverse=True)
-    return np.column_stack([np.bincount(codes, weights=c).astype(float) for c in columns.T])
+    """The same over clusters of any codes, for those that have rows."""
+    names, codes = np.unique(cluster, return_inverse=True)
+    return per_group(columns, codes.astype(np.int64), names.size)
 
 
 def leave_one_out(sums: Array, of: Callable[[Array], Array], *, weight: Array) -> LeftOut:
