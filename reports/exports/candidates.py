@@ -118,7 +118,16 @@ def residual_warning(where: str, residual: float) -> list[str]:
 
 def price_of(supply: Supply, name: str) -> float:
     """The latency or risk price that is set, 0 when it is not: an unset term is priced out of the sum."""
-    return next((row.value for row in supply.offer.rows if row.name == name), 0.0)
+    return next((row.value for row in _set_by_user(supply) if row.name == name), 0.0)
+
+
+def task_values(supply: Supply) -> list[Row]:
+    """The task values that are set, USD per task, one per segment; what behaviour reveals is not set."""
+    return [row for row in _set_by_user(supply) if row.name == "task_value" and row.value > 0]
+
+
+def _set_by_user(supply: Supply) -> list[Row]:
+    return [row for row in supply.offer.rows if row.source == "user"]
 
 
 def _end(row: Row, *, upper: bool) -> float:

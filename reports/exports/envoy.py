@@ -120,7 +120,7 @@ def _costs(supply: Supply) -> Made:
 
 
 def _dearest(known: Collection[Coefficients]) -> Coefficients:
-    """At least what any known model costs for the same tokens; without a price of its own, cached is input."""
+    """At least what any known model costs for the same tokens; cached is input where it has no price."""
     kinds = [kind for kind in KINDS if any(kind in c for c in known)]
     return {kind: max(c.get(kind, c["input"]) for c in known) for kind in kinds}
 

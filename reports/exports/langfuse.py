@@ -127,9 +127,10 @@ def _scores(supply: Supply) -> Made:
 
 def _pair(offer: Offer, row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The numeric and the categorical score of one decision."""
+    point = f"{row['layer']}.{row['decision_point']} (shadowprice run {offer.run_id})"
     comment = (
-        f"[{row['lower_usd']:.4g}, {row['upper_usd']:.4g}] USD, grade {row['grade']}: {row['better']} instead "
-        f"of {row['taken']} at {row['layer']}.{row['decision_point']} (shadowprice run {offer.run_id})"
+        f"[{row['lower_usd']:.4g}, {row['upper_usd']:.4g}] USD, grade {row['grade']}: {row['better']} "
+        f"instead of {row['taken']} at {point}"
     )
     about = {"traceId": row["request_id"], "comment": comment, "metadata": flat_stamp(offer)}
     loss = {"id": _id(row, LOSS), "name": LOSS, "value": row["loss_usd"], "dataType": "NUMERIC", **about}

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .candidates import Candidates, Pair, Refused, candidates, input_tokens, price_of, residual_warning
+from .candidates import (
+    Candidates,
+    Pair,
+    Refused,
+    candidates,
+    input_tokens,
+    price_of,
+    residual_warning,
+    task_values,
+)
 from .made import Evidence, flat_stamp
 from .offer import Row, Skipped
 from .supply import Supply
@@ -63,7 +72,7 @@ def adaptive_routers(supply: Supply) -> Routers:
     evidence: list[Evidence] = []
     skipped: list[Skipped] = []
     notes: list[str] = []
-    valued = [row for row in supply.offer.rows if row.name == "task_value" and row.value > 0]
+    valued = task_values(supply)
     if not valued:
         skipped.append(_skipped("all", "no task value is set", "prices.task_value in the configuration"))
     for row in valued:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .candidates import LOG_CHOICES, Refused, extra_costs, price_of
+from .candidates import LOG_CHOICES, Refused, extra_costs, price_of, task_values
 from .made import Evidence
 from .offer import Row, Skipped
 from .platt import Platt, platt
@@ -60,7 +60,7 @@ def threshold(capable_success: float, extra_usd: float, value: float, *, step: f
 
 def capability_thresholds(supply: Supply) -> Thresholds:
     """One fragment per task value and pair of models; without a task value, the threshold as a formula."""
-    values = {row.segment: row.value for row in supply.offer.rows if row.name == "task_value"}
+    values = {row.segment: row.value for row in task_values(supply)}
     fragments: dict[str, dict[str, Any]] = {}
     evidence: list[Evidence] = []
     skipped: list[Skipped] = []

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .candidates import LOG_CHOICES, Candidates, Refused, candidates, input_tokens, price_of, residual_warning
+from .candidates import (
+    LOG_CHOICES,
+    Candidates,
+    Refused,
+    candidates,
+    input_tokens,
+    price_of,
+    residual_warning,
+    task_values,
+)
 from .made import Evidence
 from .offer import Row, Skipped
 from .supply import Level, Supply
@@ -70,7 +79,7 @@ def multi_factor(supply: Supply) -> Selections:
     evidence: list[Evidence] = []
     skipped: list[Skipped] = []
     notes: list[str] = []
-    valued = [row for row in supply.offer.rows if row.name == "task_value" and row.value > 0]
+    valued = task_values(supply)
     if not valued:
         why = Refused(reason="no task value is set", log_next="prices.task_value in the configuration")
         skipped.append(_skipped("all", why))

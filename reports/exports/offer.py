@@ -29,6 +29,7 @@ _UNITS: Final = {
     "net": "USD",
 }
 _LOG_NEXT: Final = "a randomised share of the choices, with candidates and propensity"
+_SEE_REASON: Final = "what the reason names"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +163,7 @@ def _prices(prices: tuple[Price, ...]) -> Iterator[Row | Skipped]:
         about = _about(p.layer, p.decision_point, p.action, p.baseline)
         if p.value is None or p.grade in _WEAK:
             reason = p.reason or f"grade {p.grade}"
-            log_next = "a price in the config" if p.source == "user" else _LOG_NEXT
+            log_next = {"user": "a price in the config", "break_even": _LOG_NEXT}.get(p.source, _SEE_REASON)
             yield Skipped(name=p.name, segment=p.segment, about=about, reason=reason, log_next=log_next)
             continue
         yield Row(

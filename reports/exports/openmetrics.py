@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Final
 
@@ -9,15 +10,10 @@ from .offer import Offer, Row
 
 NAME: Final = "shadowprice.prom"
 _PREFIX: Final = "shadowprice_"
-_SUFFIX: Final = {
-    "USD/task": "usd_per_task",
-    "USD/USD": "ratio",
-    "USD/s": "usd_per_second",
-    "USD/event": "usd_per_event",
-    "USD": "usd",
-    "s": "seconds",
-}
-"""Unit -> the end of a metric's name, in base units; quality and risk have none of their own."""
+_SUFFIX: Final = {"USD/USD": "ratio", "1": "ratio", "USD": "usd", "s": "seconds", "h": "hours"}
+"""Unit -> the end of a metric's name; quotients are spelled from their parts, other units have no suffix."""
+_PARTS: Final = {"s": "second", "h": "hour", "1": ""}
+_QUOTIENT: Final = re.compile(r"(\w+)/\(?(\w+)(?:\*(\w+))?\)?")
 _LABELS: Final = ("layer", "decision_point", "action", "baseline", "segment", "source", "grade", "reading")
 
 
@@ -47,8 +43,18 @@ def openmetrics(offer: Offer) -> dict[str, str]:
 
 
 def _family(row: Row) -> tuple[str, str | None]:
-    unit = _SUFFIX.get(row.unit)
+    unit = _suffix(row.unit)
     return f"{_PREFIX}{row.name}" + (f"_{unit}" if unit else ""), unit
+
+
+def _suffix(unit: str) -> str | None:
+    """The unit in the words of a metric's name: USD/(token*s) is usd_per_token_second."""
+    quotient = _QUOTIENT.fullmatch(unit)
+    if unit in _SUFFIX or quotient is None:
+        return _SUFFIX.get(unit)
+    over, *under = quotient.groups(default="")
+    below = "_".join(_PARTS.get(part, part) for part in under if part)
+    return f"{_SUFFIX.get(over, over) if over != '1' else ''}_per_{below}".lower().lstrip("_")
 
 
 def _head(name: str, unit: str | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,16 +13,9 @@ from .offer import Offer, Row
 NAME: Final = "shadowprice.otlp.json"
 _PRICES: Final = {"latency_price": "latency", "risk_price": "risk", "cost_price": "cost"}
 """Names of prices whose OpenTelemetry name is not their own."""
-_UNITS: Final = {
-    "USD/task": "{USD}/{task}",
-    "USD/USD": "1",
-    "USD/s": "{USD}/s",
-    "USD/event": "{USD}/{event}",
-    "USD": "{USD}",
-    "s": "s",
-    "quality": "1",
-}
-"""Unit -> UCUM, where what is not a unit of measure stands in braces."""
+_PLAIN_UNITS: Final = {"USD/USD": "1", "quality": "1"}
+_PART: Final = re.compile(r"[A-Za-z]+")
+_UCUM: Final = ("s", "h")
 _ATTRIBUTES: Final = (
     "layer",
     "decision_point",
@@ -54,7 +48,7 @@ def otel(offer: Offer) -> dict[str, str]:
     at = str(int(datetime.fromisoformat(offer.window[1]).timestamp()) * _NANOSECONDS)
     metrics: dict[str, dict[str, Any]] = {}
     for row in offer.rows:
-        name, unit = _name(row), _UNITS.get(row.unit, "1")
+        name, unit = _name(row), _ucum(row.unit)
         metric = metrics.setdefault(name, {"name": name, "unit": unit, "gauge": {"dataPoints": []}})
         points = metric["gauge"]["dataPoints"]
         bounds = {"point": row.value, "lower": row.lower, "upper": row.upper}
@@ -75,6 +69,14 @@ def _name(row: Row) -> str:
     if row.kind == "price":
         return f"shadowprice.price.{_PRICES.get(row.name, row.name)}"
     return f"shadowprice.effect.{row.name.removeprefix('delta_')}"
+
+
+def _ucum(unit: str) -> str:
+    """`unit` in UCUM, where what is no unit of measure stands in braces; prose is none at all."""
+    if unit in _PLAIN_UNITS or " " in unit:
+        return _PLAIN_UNITS.get(unit, "1")
+    spelled = _PART.sub(lambda part: part[0] if part[0] in _UCUM else f"{{{part[0]}}}", unit)
+    return spelled.replace("*", ".")
 
 
 def _point(offer: Offer, row: Row, bound: str, value: float, at: str) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def _sample(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 def _valued_segments(offer: Offer) -> tuple[str, ...]:
     """'all' and every segment with a task value of its own."""
-    own = [row.segment for row in offer.rows if row.name == "task_value"]
+    own = [row.segment for row in offer.rows if row.name == "task_value" and row.source == "user"]
     return tuple(dict.fromkeys(["all", *own]))
 
 

@@ -16,29 +16,26 @@ from openfeature.contrib.tools.flagd.core import FlagdCore
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
-from shadowprice import summary
+from shadowprice import cli, summary
 from shadowprice.errors import ExportError
-from shadowprice.estimators.prices.fit import fit_prices
-from shadowprice.reports.exports.export import TARGETS, differences, files_of
+from shadowprice.exporting import Exported
+from shadowprice.reports.exports import export
+from shadowprice.reports.exports.export import TARGETS, made_for
 from shadowprice.reports.exports.flagd import FLAG
-from shadowprice.reports.exports.offer import LONGEST_NAME, Offer, offer
-from shadowprice.reports.view import RunView
-from shadowprice.runs import Exported
-from shadowprice.schemas.config import Config
+from shadowprice.reports.exports.offer import LONGEST_NAME, Offer
+from shadowprice.reports.exports.supply import Supply
 
-from tests.reports.factory import PRICED, UNPRICED, Case, estimates
+from tests.reports.exports_supply import GOOD, HOSTILE, offered, supplied, with_price
+from tests.reports.factory import UNPRICED, Case
 
-GOOD = Case(theta=(0.05, 0.085, 0.5, 0.0), sd=(0.004, 0.002, 0.05, 0.0001))
 REFUSED = Case(decision_point="verify", grade="N", reason="no overlap")
-HOSTILE = "a\"b\\c${HOME}{{x}}: &y *z - #'% <b>"
+TABLES = [name for name, target in TARGETS.items() if target.is_table]
 Capture = pytest.CaptureFixture[str]
 
 
-def offered(*cases: Case, config: Config = PRICED, max_rows: int = 2000) -> Offer:
-    """What a run with these contrasts offers."""
-    est = estimates(*cases, config=config)
-    prices = fit_prices(est, config, run_id="7f3a")
-    return offer(RunView(est=est, prices=prices, findings=()), max_rows=max_rows)
+def files_of(made: Offer, target: str) -> dict[str, bytes]:
+    """Every file of a target that needs nothing but the offer."""
+    return export.files_of(made, made_for(Supply(offer=made), target), target)
 
 
 def text_of(made: Offer, target: str) -> str:
@@ -140,6 +137,25 @@ def test_a_break_even_value_that_means_the_opposite_says_so_everywhere() -> None
     assert entry["reading"] == note
 
 
+def test_units_of_fitted_prices_are_spelled_as_each_standard_wants() -> None:
+    """Kills: a price per token that a dashboard shows without its unit, or a UNIT that is no suffix."""
+    made = with_price(supplied(), "congestion_prefill_price", 2e-7, "USD/token").offer
+    made = with_price(Supply(offer=made), "congestion_kv_price", 3e-9, "USD/(token*s)").offer
+    read = samples(text_of(made, "openmetrics"))
+    assert read["shadowprice_congestion_prefill_price_usd_per_token", "", "point"] == 2e-7
+    assert read["shadowprice_congestion_kv_price_usd_per_token_second", "", "lower"] == 1.5e-9
+    sent = json_format.Parse(text_of(made, "otel"), ExportMetricsServiceRequest())
+    units = {m.name: m.unit for m in sent.resource_metrics[0].scope_metrics[0].metrics}
+    assert units["shadowprice.price.congestion_prefill_price"] == "{USD}/{token}"
+    assert units["shadowprice.price.congestion_kv_price"] == "{USD}/({token}.s)"
+    assert units["shadowprice.effect.risk"] == "1"
+
+
+def test_the_help_names_every_target() -> None:
+    """Kills: a target that nobody hears of."""
+    assert cli.EXPORT_TARGETS.replace(" or ", ", ").split(", ") == list(TARGETS)
+
+
 def test_parquet_holds_every_row_with_its_types_and_the_run_in_its_metadata() -> None:
     """Kills: a column of nulls read as another type, and a table that no longer says where it is from."""
     made = offered(GOOD)
@@ -183,7 +199,7 @@ def test_a_name_that_hides_something_is_left_out_and_listed(name: str) -> None:
 
 def test_the_same_run_gives_the_same_bytes_and_each_file_its_record() -> None:
     """Kills: a clock or an unordered set in an artefact, and a number without its provenance."""
-    for target in TARGETS:
+    for target in TABLES:
         first, again = files_of(offered(GOOD), target), files_of(offered(GOOD), target)
         assert first == again
         (kept,) = (text for name, text in first.items() if name.endswith("stamp.json") or target == "json")
@@ -205,7 +221,10 @@ def test_a_difference_inside_the_new_interval_is_no_change(tmp_path: Path) -> No
     for name, content in files_of(before, "flagd").items():
         (tmp_path / name).write_bytes(content)
     near = replace(GOOD, theta=(0.052, 0.2, 0.5, 0.0))
-    found = {d.key: d for d in differences(offered(near), tmp_path / "shadowprice.flagd.json")}
+    now = offered(near)
+    in_use = tmp_path / "shadowprice.flagd.json"
+    made = made_for(Supply(offer=now), "flagd")
+    found = {d.key: d for d in export.differences(now, made, in_use, "flagd")}
     contrast = "router/model/frontier/cheap/all"
     assert found[f"delta_quality/{contrast}"].change == "kept"
     assert found[f"delta_cost/{contrast}"].change == "changed"
@@ -216,7 +235,8 @@ def test_a_difference_inside_the_new_interval_is_no_change(tmp_path: Path) -> No
 def test_a_run_that_identifies_nothing_ends_with_three_and_still_counts_what_it_skipped() -> None:
     """Kills: prices that the user set, handed back as if the logs supported them."""
     made = offered(REFUSED)
-    answer = summary.of_export(Exported(offer=made, files=()))
+    files = made_for(Supply(offer=made), "openmetrics")
+    answer = summary.of_export(Exported(offer=made, made=files, files=()))
     assert (answer.exit_code, answer.status) == (3, "not_identified")
     assert samples(text_of(made, "openmetrics"))["shadowprice_skipped_rows", "", ""] == len(made.skipped) > 0
 
@@ -246,7 +266,7 @@ def test_the_verb_writes_says_what_it_left_out_and_compares(
     assert sorted(tmp_path.iterdir()) == files
     wrong = knock(capfd, "export", audited, "--to", "excel", "--out", tmp_path)
     assert wrong.code == 2
-    assert "json or parquet or openmetrics or flagd or otel" in wrong.err
+    assert " or ".join(TARGETS) in wrong.err
     blind = knock(capfd, "export", audited, "--to", "json", "--diff", tmp_path / "none.json")
     assert blind.code == 2
     assert "none.json" in blind.err
