@@ -1,0 +1,203 @@
+"""The congestion of a serving log: by engine replay where steps are logged, else by its queue or a panel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from ...errors import PriceError
+from ...schemas.records import Grade, Price
+from .by_load import load_label, prices_by_load, tenant_accounts, tokens_of
+from .by_queue import one_at_a_time
+from .deletions import BEHIND, BINS, Deletions, delete_each
+from .panel import panel_slopes
+from .records import Congestion, curves_of
+from .replay import Replay, Server, fit_fault, fit_quality, replay
+from .requests import Array, Requests, read_requests
+from .step_law import StepLaw, fit_step_law
+from .step_log import StepLog, attention_pairs, find_limits, read_steps
+from .token_prices import Slopes, token_prices
+
+MAX_REQUESTS: Final = 100_000
+"""Requests that are used; of a larger log one stretch of time."""
+
+
+def congestion(
+    decisions: pl.DataFrame, steps: pl.DataFrame | None, *, latency_price: float | None, seed: int
+) -> Congestion:
+    """What others wait because of a request, per token and load, and who imposes and suffers it.
+
+    decisions: the decisions layout; steps: engine_steps or None. latency_price: lambda, USD per second of any
+    request; None gives seconds. With steps: a step-time law per replica, a replay that has to meet the log,
+    and a sample of requests deleted from it (grade B). Without, or where that is refused: deletion from the
+    logged waits of servers that serve one at a time (grade B), else a panel of requests (grade C). Prices
+    that nothing supports are there with a reason.
+
+    Raises: SchemaError for values that no log can hold; PriceError for a latency price below 0 or not finite.
+    Source: METHODS F1.
+    """
+    if latency_price is not None and not (math.isfinite(latency_price) and latency_price >= 0):
+        raise PriceError(f"latency price {latency_price}", expected="a finite number of USD/s >= 0, or None")
+    rng = np.random.default_rng(seed)
+    requests = read_requests(decisions)
+    logs = read_steps(steps, 0 if isinstance(requests, str) else requests.start_us)
+    if isinstance(requests, str):
+        return refused(requests, latency_price=latency_price)
+    requests, notes = _bounded(requests, rng)
+    laws, replays, why = _replays(requests, logs)
+    fits = fit_quality(requests, replays, _typical_step(logs)) if replays else ()
+    why = why or fit_fault(fits)
+    if why is None:
+        found = priced_replays(requests, replays, latency_price=latency_price, grade="B", rng=rng)
+        return replace(found, laws=laws, fits=fits, notes=(*notes, *found.notes, *_left_out(laws)))
+    notes = (*notes, f"no replay: {why}")
+    queue = one_at_a_time(requests)
+    if not isinstance(queue, str):
+        tokens = tokens_of(requests, queue.kv_token_s)
+        method = f"deletion from the logged waits of {requests.n} requests served one at a time"
+        found = _priced(
+            requests,
+            tokens,
+            queue.load,
+            queue.deleted,
+            method,
+            latency_price=latency_price,
+            grade="B",
+            rng=rng,
+        )
+        return replace(found, method="queue", laws=laws, fits=fits, notes=notes)
+    notes = (*notes, f"no single queue: {queue}")
+    panel = panel_slopes(requests)
+    method = "panel of times to the first token (slower decoding is not in it, so a lower bound)"
+    rows = token_prices(panel.slopes, segment="all", latency_price=latency_price, grade="C", method=method)
+    told = panel.slopes.reason or "the panel says nothing about single loads"
+    rows = (*rows, *_unknown_loads(told, latency_price))
+    known = panel.slopes.value is not None
+    notes = (*notes, *panel.notes)
+    return Congestion(
+        prices=rows,
+        method="panel" if known else None,
+        laws=laws,
+        fits=fits,
+        curves=curves_of(rows),
+        notes=notes,
+    )
+
+
+def congestion_prices(
+    decisions: pl.DataFrame, steps: pl.DataFrame | None, *, latency_price: float | None, seed: int
+) -> tuple[Price, ...]:
+    """The prices of `congestion`, for 'all' and for each load."""
+    return congestion(decisions, steps, latency_price=latency_price, seed=seed).prices
+
+
+def priced_replays(
+    requests: Requests,
+    replays: list[Replay],
+    *,
+    latency_price: float | None,
+    grade: Grade,
+    rng: np.random.Generator,
+) -> Congestion:
+    """Prices, curves and tenants from replays of `requests`, whose laws may be fitted or given."""
+    rows = np.concatenate([r.rows for r in replays])
+    held, load = np.zeros(requests.n), np.zeros(requests.n)
+    held[rows], load[rows] = (
+        np.concatenate([getattr(r, name) for r in replays]) for name in ("kv_token_s", "load")
+    )
+    deleted = delete_each(requests, replays, rng=rng)
+    method = f"engine replay without each of {deleted.rows.size} of {rows.size} requests, block bootstrap"
+    tokens = tokens_of(requests, held)
+    found = _priced(
+        requests, tokens, load, deleted, method, latency_price=latency_price, grade=grade, rng=rng
+    )
+    cut = f"{deleted.cut} paths ended {BEHIND} requests after the deleted one, before they met: a lower bound"
+    return replace(found, method="replay", notes=(cut,) if deleted.cut else ())
+
+
+def refused(reason: str, *, latency_price: float | None) -> Congestion:
+    """No congestion, with the reason in the row of every price."""
+    none = Slopes(value=None, lower=None, upper=None, n=0, blocks=0, reason=reason)
+    rows = token_prices(none, segment="all", latency_price=latency_price, grade="N", method="none")
+    rows = (*rows, *_unknown_loads(reason, latency_price))
+    return Congestion(prices=rows, method=None, curves=curves_of(rows), notes=(reason,))
+
+
+def _unknown_loads(reason: str, latency_price: float | None) -> tuple[Price, ...]:
+    none = Slopes(value=None, lower=None, upper=None, n=0, blocks=0, reason=reason)
+    labels = [load_label(b) for b in range(len(BINS) - 1)]
+    return tuple(
+        p
+        for label in labels
+        for p in token_prices(none, segment=label, latency_price=latency_price, grade="N", method="none")
+    )
+
+
+def _priced(
+    requests: Requests,
+    tokens: Array,
+    load: Array,
+    deleted: Deletions,
+    method: str,
+    *,
+    latency_price: float | None,
+    grade: Grade,
+    rng: np.random.Generator,
+) -> Congestion:
+    prices, hours = prices_by_load(
+        requests, tokens, load, deleted, latency_price=latency_price, grade=grade, method=method, rng=rng
+    )
+    accounts = tenant_accounts(requests, tokens, load, deleted, latency_price=latency_price, rng=rng)
+    return Congestion(prices=prices, method="queue", curves=curves_of((*prices, *hours)), tenants=accounts)
+
+
+def _bounded(requests: Requests, rng: np.random.Generator) -> tuple[Requests, tuple[str, ...]]:
+    """At most MAX_REQUESTS consecutive ones, and what was left out."""
+    notes: tuple[str, ...] = ()
+    if requests.dropped:
+        notes = (f"{requests.dropped} serving rows without arrival or tokens are left out",)
+    if requests.n <= MAX_REQUESTS:
+        return requests, notes
+    first = int(rng.integers(requests.n - MAX_REQUESTS + 1))
+    used = requests.rows(np.arange(first, first + MAX_REQUESTS))
+    return used, (*notes, f"a stretch of {MAX_REQUESTS} of {requests.n} requests, drawn by the seed")
+
+
+def _replays(
+    requests: Requests, logs: dict[str, StepLog] | str
+) -> tuple[tuple[StepLaw, ...], list[Replay], str | None]:
+    """The law and the replay of every replica with steps, or in words why there is none to go by."""
+    if isinstance(logs, str):
+        return (), [], logs
+    laws: list[StepLaw] = []
+    replays: list[Replay] = []
+    for k, name in enumerate(requests.replicas):
+        if name not in logs:
+            continue
+        mine = requests.rows(requests.replica == k)
+        if mine.n == 0:
+            continue
+        law = fit_step_law(logs[name].steps, replica=name, pairs=attention_pairs(logs[name], mine))
+        laws.append(law)
+        if law.rate is not None:
+            server = Server(replica=name, rate=law.rate, limits=find_limits(logs[name]))
+            replays.append(replay(requests, server))
+    if not laws:
+        return (), [], "no replica that served requests has logged steps"
+    if not replays:
+        return tuple(laws), [], str(laws[0])
+    return tuple(laws), replays, None
+
+
+def _left_out(laws: tuple[StepLaw, ...]) -> tuple[str, ...]:
+    return tuple(f"left out: {law}" for law in laws if law.rate is None)
+
+
+def _typical_step(logs: dict[str, StepLog] | str) -> float:
+    if isinstance(logs, str):
+        return 0.0
+    return float(np.median([float(np.median(log.end_s - log.start_s)) for log in logs.values()]))

@@ -1,0 +1,103 @@
+"""What others would have waited less without a request: the path with it against the path without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from .replay import Replay
+from .requests import Array, Ints, Requests
+
+BINS: Final = (0.0, 0.4, 0.6, 0.8, 1.0, np.inf)
+"""Edges of the loads within which a price is fitted."""
+SIZES: Final = 3
+"""Groups of requests by size within a load: every one is sampled alike, for the long ones say most."""
+PER_STRATUM: Final = 200
+FEWEST: Final = 20
+"""Requests per stratum that are deleted even if the work then exceeds the bound."""
+BUDGET: Final = 1_500_000
+"""Requests that the paired paths may serve in all; about 20 seconds."""
+BEHIND: Final = 20_000
+"""Requests behind a deleted one after which its path ends, whether it met the other or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletions:
+    """m requests that were deleted, one at a time.
+
+    rows: (m,) row numbers. delay_s: (m,) seconds that all others waited because of each: its marginal
+    external delay. own_s: (m,) the part that its own tenant waited. weight: (m,) requests that each stands
+    for. suffered_s: (tenants,) estimated seconds that each tenant waited because of single requests, summed
+    over all requests. cut: paths that ended before they met.
+    """
+
+    rows: Ints
+    delay_s: Array
+    own_s: Array
+    weight: Array
+    suffered_s: Array
+    cut: int
+
+
+def load_bins(load: Array) -> Ints:
+    """(n,) which of the BINS each load is in."""
+    return np.clip(np.searchsorted(BINS, load, side="right") - 1, 0, len(BINS) - 2).astype(np.int64)
+
+
+def delete_each(requests: Requests, replays: list[Replay], *, rng: np.random.Generator) -> Deletions:
+    """Marginal external delay of a stratified sample of requests, by load and size.
+
+    D_i = sum over j of latency_j(with i) - latency_j(without i). The engine is deterministic, so both paths
+    have the same luck. Up to PER_STRATUM requests of each load and size, fewer where the paths are long.
+
+    Source: METHODS F1 (b), J.
+    """
+    picked, weight = _sample(requests, replays, rng)
+    delay, own, suffered = np.zeros(picked.size), np.zeros(picked.size), np.zeros(len(requests.tenants))
+    place = {int(row): k for k, row in enumerate(picked)}
+    cut = 0
+    for one in replays:
+        mine = np.flatnonzero(np.isin(one.rows, picked))
+        base = one.engine.serve(set(mine.tolist()))
+        for i in mine.tolist():
+            alone = one.engine.without(i, base, behind=BEHIND)
+            others = np.fromiter(alone.last, dtype=np.int64, count=len(alone.last))
+            ends = np.fromiter(alone.last.values(), dtype=float, count=others.size)
+            waited = one.latency_s[others] + requests.time_s[one.rows[others]] - ends
+            tenant, k = requests.tenant[one.rows[others]], place[int(one.rows[i])]
+            delay[k], own[k] = waited.sum(), waited[tenant == requests.tenant[one.rows[i]]].sum()
+            suffered += weight[k] * np.bincount(tenant, weights=waited, minlength=suffered.size)
+            cut += others.size >= BEHIND
+    return Deletions(rows=picked, delay_s=delay, own_s=own, weight=weight, suffered_s=suffered, cut=cut)
+
+
+def _sample(requests: Requests, replays: list[Replay], rng: np.random.Generator) -> tuple[Ints, Array]:
+    """Sorted row numbers, and how many requests each stands for."""
+    rows = np.concatenate([r.rows for r in replays])
+    level = load_bins(np.concatenate([r.load for r in replays]))
+    ahead = np.concatenate([_ahead(r) for r in replays])
+    size = requests.prompt[rows] + requests.output[rows]
+    strata: list[Ints] = []
+    for b in np.unique(level).tolist():
+        inside = np.flatnonzero(level == b)
+        strata += [
+            part
+            for part in np.array_split(inside[np.argsort(size[inside], kind="stable")], SIZES)
+            if part.size
+        ]
+    each = float(sum(np.minimum(ahead[part], BEHIND).mean() for part in strata))
+    count = int(np.clip(BUDGET / each, FEWEST, PER_STRATUM))
+    taken = [rng.permutation(part)[:count] for part in strata]
+    weight = np.concatenate([np.full(t.size, p.size / t.size) for t, p in zip(taken, strata, strict=True)])
+    picked = rows[np.concatenate(taken)]
+    order = np.argsort(picked)
+    return picked[order], weight[order]
+
+
+def _ahead(one: Replay) -> Ints:
+    """(m,) requests until the replica is next found idle: how long a path without one is, about."""
+    idle = np.append(np.flatnonzero(one.fresh), one.rows.size)
+    at = np.arange(one.rows.size)
+    return idle[np.searchsorted(idle, at, side="right")] - at
