@@ -21,9 +21,9 @@ from .clogit import Choices, covariance, fit_choices
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-MIN_STRENGTH: Final = 10.0
-"""Squared t of the slope of scores on predictions from which an attribute is taken to be predicted: below it
-the correction for noise divides by something too close to 0 (rule of thumb of Staiger & Stock 1997)."""
+MIN_STRENGTH: Final = 4.0
+"""Squared t of the slope of scores on predictions from which an attribute counts as predicted. Stricter
+limits leave out attributes that did move the choices, and bias the prices of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +116,8 @@ def _weights(found: Offers, *, constants: bool) -> Behaviour | str:
     weight, influence = np.full(4, np.nan), np.full((len(found.cluster_ids), 4), np.nan)
     weight[kept], influence[:, kept] = corrected(fit, design, target)
     flag = () if constants else ("no constant per action: other reasons to prefer one are in the prices",)
+    missing = [ATTRIBUTES[j] for j in range(4) if j not in kept]
+    left = (f"without {' and '.join(missing)}: what moves with it is in the prices",) if missing else ()
     return Behaviour(
         layer=found.layer,
         decision_point=found.decision_point,
@@ -130,7 +132,7 @@ def _weights(found: Offers, *, constants: bool) -> Behaviour | str:
         n=found.choices.n,
         grade=found.grade,
         constants=constants,
-        notes=(*found.notes, *flag),
+        notes=(*found.notes, *flag, *left),
     )
 
 
