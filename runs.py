@@ -179,13 +179,18 @@ def estimate_run(
 
 
 def prices_run(folder: str | Path, *, progress: Progress | None = None) -> Prices:
-    """The prices fitted to the estimates in `folder`, stamped with the run, written there."""
+    """The prices fitted to the estimates and the store in `folder`, stamped with the run, written there.
+
+    Raises: SchemaError without estimates, or when the store has changed since they were made.
+    """
     from .estimators.prices.fit import fit_prices
 
     folder = Path(folder)
     meta = rundir.read_meta(folder)
     _tell(progress, "prices")
-    prices = fit_prices(rundir.read_estimates(folder, with_ledger=False), _config(meta), run_id=meta.run_id)
+    est = rundir.read_estimates(folder, with_ledger=False)
+    store = _same_store(folder, meta)
+    prices = fit_prices(est, _config(meta), decisions=store, run_id=meta.run_id)
     rundir.write_prices(folder, prices)
     return prices
 
@@ -211,10 +216,7 @@ def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _
     folder, clock = Path(folder), clock or _Clock()
     meta = rundir.read_meta(folder)
     _tell(progress, "report")
-    store = open_store(folder)
-    if store_digest(store) != meta.store:
-        cure = "Run 'shadowprice estimate RUN' again."
-        raise SchemaError("the store has changed since the estimates were made", where=str(folder), cure=cure)
+    store = _same_store(folder, meta)
     provenance = _provenance(meta, store)
     view = RunView(
         est=rundir.read_estimates(folder),
@@ -329,6 +331,14 @@ def _provenance(meta: rundir.Meta, store: Store) -> dict[str, Any]:
 
 def _config(meta: rundir.Meta) -> Config:
     return parse_config(meta.config, where=rundir.META)
+
+
+def _same_store(folder: Path, meta: rundir.Meta) -> Store:
+    store = open_store(folder)
+    if store_digest(store) != meta.store:
+        cure = "Run 'shadowprice estimate RUN' again."
+        raise SchemaError("the store has changed since the estimates were made", where=str(folder), cure=cure)
+    return store
 
 
 def _refuse_other_settings(folder: Path, config: Config, seed: int) -> None:

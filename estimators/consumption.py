@@ -44,6 +44,12 @@ def consumption(frame: pl.DataFrame | pl.LazyFrame, config: Config) -> pl.DataFr
         mean = weighted_mean(cluster_sums(value, weight, cluster, int(cluster.max()) + 1))
         centre = float(mean.theta[0])
         rows.append(
-            (quantity, centre, *interval(centre, float(np.sqrt(mean.cov[0, 0])), mean.df), held.height)
+            (
+                quantity,
+                centre,
+                *interval(centre, float(np.sqrt(mean.cov[0, 0])), mean.df),
+                held.height,
+                float(weight.sum()),
+            )
         )
     return pl.DataFrame(rows, schema=CONSUMPTION, orient="row")

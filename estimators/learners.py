@@ -92,11 +92,19 @@ def _known_in(raw: Array, train: Mask) -> Array:
     return np.where(empty, 0.0, raw) if empty.any() else raw
 
 
-def cross_fit_means(design: Design, Y: Array, rows: Mask, folds: Ints, weight: Array | None = None) -> Array:
+def cross_fit_means(
+    design: Design,
+    Y: Array,
+    rows: Mask,
+    folds: Ints,
+    weight: Array | None = None,
+    *,
+    boost: bool = True,
+) -> Array:
     """Out-of-fold predictions (n, q) of each column of Y for all n rows, trained on `rows` only.
 
     weight: (n,) what each row stands for, 1 if None. The first fold decides, column by column, between
-    ridge and boosting by its held-out squared error.
+    ridge and boosting by its held-out squared error; without `boost` ridge is all that is tried.
     """
     weight = np.ones(len(Y)) if weight is None else weight
     predictions = np.empty_like(Y)
@@ -106,7 +114,7 @@ def cross_fit_means(design: Design, Y: Array, rows: Mask, folds: Ints, weight: A
         if not train.any():
             train = rows
         predictions[test] = ridge(design.linear[train], Y[train], design.linear[test], weight[train])
-        if turn == 0:
+        if turn == 0 and boost:
             boosted = _boosted_columns(design, Y, train, test, test & rows, predictions, weight)
             continue
         for column in boosted:

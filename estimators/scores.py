@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -47,6 +47,17 @@ class Scores:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """What one cross-fitting of a problem rests on: folds (n,), propensities, and who was labelled."""
+
+    problem: Problem
+    design: Design
+    folds: Ints
+    propensities: Propensities
+    labels: Labels
+
+
 def score(problem: Problem, *, seed: int) -> Scores:
     """The scores of `problem`.
 
@@ -59,7 +70,7 @@ def score(problem: Problem, *, seed: int) -> Scores:
     """
     design = make_design(problem.frame, problem.features)
     repeats = _REPEATS if problem.n <= _REPEAT_ROWS else 1
-    runs = [_one_split(problem, design, seed=seed, repeat=r) for r in range(repeats)]
+    runs = [fitted(split_of(problem, design, seed=seed, repeat=r)) for r in range(repeats)]
     first = runs[0]
     labelled = (~np.isnan(problem.outcomes)).mean(axis=0)
     notes = list(first.notes)
@@ -82,10 +93,24 @@ def score(problem: Problem, *, seed: int) -> Scores:
     )
 
 
-def _one_split(problem: Problem, design: Design, *, seed: int, repeat: int) -> Scores:
+def split_of(problem: Problem, design: Design, *, seed: int, repeat: int) -> Split:
+    """The folds of one repeat, with the propensities and label probabilities fitted across them."""
     folds = cluster_folds(problem.cluster_ids, seed=seed, repeat=repeat)[problem.cluster]
-    propensities = find_propensities(problem, design, folds)
-    labels = find_labels(problem, design, folds)
+    return Split(
+        problem=problem,
+        design=design,
+        folds=folds,
+        propensities=find_propensities(problem, design, folds),
+        labels=find_labels(problem, design, folds),
+    )
+
+
+def fitted(split: Split, draw: Array | None = None) -> Scores:
+    """The scores of one split. draw: (n,) bootstrap weights with which the means are fitted again, by ridge
+    alone; the propensities stay."""
+    problem, propensities, labels = split.problem, split.propensities, split.labels
+    if draw is not None:
+        split = replace(split, problem=replace(problem, weight=problem.weight * draw))
     psi: dict[int, Array] = {}
     mu: dict[int, Array] = {}
     noise: dict[int, Array] = {}
@@ -93,8 +118,8 @@ def _one_split(problem: Problem, design: Design, *, seed: int, repeat: int) -> S
         taken = problem.arm == k
         if taken.sum() < MIN_ARM:
             continue
-        judged = judged_mean(problem, design, folds, taken, labels)
-        mu[k] = _fitted_means(problem, design, folds, taken, labels.observed, judged)
+        judged = judged_mean(split.problem, split.design, split.folds, taken, labels)
+        mu[k] = _fitted_means(split, taken, judged, boost=draw is None)
         share = np.where(taken, propensities.chosen, propensities.matrix[:, k])
         psi[k], noise[k] = _arm_scores(problem, taken, share, mu[k], judged, labels, labels.probability[k])
     return Scores(
@@ -137,23 +162,25 @@ def _arm_scores(
     return psi, noise
 
 
-def _fitted_means(
-    problem: Problem, design: Design, folds: Ints, taken: Mask, observed: Mask, judged: Array | None
-) -> Array:
+def _fitted_means(split: Split, taken: Mask, judged: Array | None, *, boost: bool) -> Array:
     """Cross-fitted means (n, 4) of one arm; NaN for a quantity that this arm never shows."""
+    problem, observed = split.problem, split.labels.observed
+
+    def means(target: Array, rows: Mask) -> Array:
+        return cross_fit_means(split.design, target, rows, split.folds, problem.weight, boost=boost)
+
     out = np.full(problem.outcomes.shape, np.nan)
     complete = observed[taken].all(axis=0)
     if complete.any():
         filled = np.where(np.isnan(problem.outcomes[:, complete]), 0.0, problem.outcomes[:, complete])
-        out[:, complete] = cross_fit_means(design, filled, taken, folds, problem.weight)
+        out[:, complete] = means(filled, taken)
     for j in np.flatnonzero(~complete):
         rows = taken & observed[:, j]
         target = problem.outcomes[:, j]
         if j == QUALITY and judged is not None:  # the judge's calibrated score is known for every row
             rows, target = taken, judged
         if rows.sum() >= MIN_ARM:
-            filled = np.where(rows, target, 0.0)[:, None]
-            out[:, [j]] = cross_fit_means(design, filled, rows, folds, problem.weight)
+            out[:, [j]] = means(np.where(rows, target, 0.0)[:, None], rows)
     for j in _rates(problem):
         out[:, j] = np.clip(out[:, j], 0.0, 1.0)
     return out

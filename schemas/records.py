@@ -24,6 +24,7 @@ CONSUMPTION: Final = {
     "lower": pl.Float64,
     "upper": pl.Float64,
     "n": pl.Int64,
+    "decisions": pl.Float64,
 }
 """Columns of Estimates.consumption."""
 GRADES: Final[tuple[Grade, ...]] = ("A", "B", "C", "D", "N")
@@ -97,9 +98,10 @@ class Estimate:
 class Price:
     """One price with unit and provenance; `value` None means unknown, which is not 0.
 
-    name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho),
-    'break_even_task_value' (V*), 'cap_price_cost', 'cap_price_latency', 'cap_price_risk' (what a cap
-    of the config implies). An unbounded end of an interval is None beside a reason.
+    name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho) as set;
+    'break_even_task_value' (V*); 'implied_cost_price' and its like, 'reallocation_value', 'cap_price_cost'
+    and its like, 'marginal_value_per_usd', 'common_marginal_value': see `estimators/prices/implied.py`.
+    An unbounded end of an interval is None beside a reason.
     """
 
     name: str
@@ -208,7 +210,7 @@ class Estimates:
     overlap: per contrast, arm and propensity bin: count.
     window: first and last timestamp as ISO text, or None.
     consumption: per capped quantity ('cost', 'latency', 'risk') the mean per decision with `lower`,
-    `upper`, `n`; empty when no cap has to be judged.
+    `upper`, `n` rows standing for `decisions`; empty when no cap has to be judged.
     """
 
     contrasts: pl.DataFrame

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from ...schemas.config import Config
 from ...schemas.records import Estimates, Price, Prices
+from ...schemas.store import Store
 from ...schemas.units import LATENCY_PRICE, TASK_VALUE, Amount
 from ..confidence import LEVEL
 from .break_even import break_even_value
+from .implied import CAP_SYMBOLS, CAP_UNITS, implied_prices, no_market
+from .market import PointMarket, point_market
+from .sampled import sampled_problems
+
+Decisions: TypeAlias = pl.DataFrame | pl.LazyFrame | Store
 
 _BREAK_EVEN: Final = "break_even_task_value"
 _UNSET_TERM: Final = "not set in the config, so this term is left out of the sum"
 _UNSET_VALUE: Final = "not set in the config; no default is assumed, see the break-even values"
-_CAP_UNITS: Final = {"cost": "USD/USD", "latency": LATENCY_PRICE, "risk": "USD/event"}
-_CAP_SYMBOLS: Final = {"cost": "μ_C", "latency": "μ_L", "risk": "μ_R"}
+_CAP_PRICE: Final = "cap_price_"
 
 
-def fit_prices(est: Estimates, config: Config | None = None, *, run_id: str = "") -> Prices:
+def fit_prices(
+    est: Estimates, config: Config | None = None, *, decisions: Decisions | None = None, run_id: str = ""
+) -> Prices:
     """All prices of a run: V, p_C, lambda, rho as set, V* per identified contrast, caps judged.
 
     A price that nobody set is there with value None and a reason, never with a default; p_C is 1 by
-    the convention of the net objective (METHODS 0.1).
+    the convention of the net objective (METHODS 0.1). decisions: those that `est` was made from; with them
+    come the prices that caps or today's spend imply (`implied_prices`).
     """
     config = config or Config()
     stamp: dict[str, Any] = {"run_id": run_id, "window_from": est.window[0], "window_to": est.window[1]}
+    fitted = () if decisions is None else _from_decisions(est, config, decisions)
     prices = (
         *_task_values(config, stamp),
         Price(
@@ -42,9 +53,24 @@ def fit_prices(est: Estimates, config: Config | None = None, *, run_id: str = ""
         _term(config.prices.latency, "latency_price", "λ", LATENCY_PRICE, stamp),
         _term(config.prices.risk, "risk_price", "ρ", "USD/event", stamp),
         *_break_evens(est, config, stamp),
-        *_caps(est, config, stamp),
+        *_caps(est, config, fitted, stamp),
+        *(replace(p, **stamp) for p in fitted if not p.name.startswith(_CAP_PRICE)),
     )
     return Prices(prices=prices, run_id=run_id, window_from=est.window[0], window_to=est.window[1])
+
+
+def _from_decisions(est: Estimates, config: Config, decisions: Decisions) -> tuple[Price, ...]:
+    """The prices that need the decisions themselves; a point without a market says why."""
+    points: list[PointMarket] = []
+    refused: list[Price] = []
+    with threadpool_limits(limits=1):  # small problems: threads inside one wait longer than they work
+        for problem in sampled_problems(decisions, config, seed=est.seed):
+            found = point_market(problem, config, seed=est.seed)
+            if isinstance(found, PointMarket):
+                points.append(found)
+            else:
+                refused.append(no_market(problem, found))
+        return (*implied_prices(points, est, config, seed=est.seed), *refused)
 
 
 def _task_values(config: Config, stamp: dict[str, Any]) -> list[Price]:
@@ -129,27 +155,34 @@ def _reading(dq: float, value: float | None, row: dict[str, Any]) -> str | None:
     return f"{row['action']} pays at no task value"
 
 
-def _caps(est: Estimates, config: Config, stamp: dict[str, Any]) -> list[Price]:
+def _caps(est: Estimates, config: Config, fitted: tuple[Price, ...], stamp: dict[str, Any]) -> list[Price]:
+    duals = {p.name: p for p in fitted}
     caps = {"cost": config.caps.cost, "latency": config.caps.latency, "risk": config.caps.risk}
-    return [_cap(est, name, cap, stamp) for name, cap in caps.items() if cap is not None]
+    return [
+        _cap(est, name, cap, duals.get(_CAP_PRICE + name), stamp)
+        for name, cap in caps.items()
+        if cap is not None
+    ]
 
 
-def _cap(est: Estimates, quantity: str, cap: Amount, stamp: dict[str, Any]) -> Price:
-    """The price a cap implies: 0 when it is slack (complementary slackness), else unknown with the reason."""
+def _cap(est: Estimates, quantity: str, cap: Amount, dual: Price | None, stamp: dict[str, Any]) -> Price:
+    """The price a cap implies: 0 when the logged use is clearly below it (complementary slackness), else its
+    dual, or the reason why there is none."""
     row = est.consumption.filter(pl.col("quantity") == quantity)
+    unit = "USD/USD" if cap.unit == "USD/decision" else CAP_UNITS[quantity]
     value: float | None = None
     if row.is_empty():
         reason = f"the mean {quantity} per decision is not in the estimates, so the cap cannot be judged"
     elif row["upper"][0] is not None and row["upper"][0] < cap.value:
         value, reason = 0.0, f"slack: at most {row['upper'][0]:.4g} of {cap} is used"
+    elif dual is not None:
+        return replace(dual, unit=unit, **stamp)
     else:
-        reason = (
-            f"may bind: mean {row['mean'][0]:.4g} against {cap}; its price needs a dual, which is not fitted"
-        )
+        reason = f"may bind: mean {row['mean'][0]:.4g} against {cap}; its dual needs decisions with a market"
     return Price(
-        name=f"cap_price_{quantity}",
-        symbol=_CAP_SYMBOLS[quantity],
-        unit="USD/USD" if cap.unit == "USD/decision" else _CAP_UNITS[quantity],
+        name=_CAP_PRICE + quantity,
+        symbol=CAP_SYMBOLS[quantity],
+        unit=unit,
         source="implied",
         value=value,
         n=None if row.is_empty() else row["n"][0],
