@@ -75,9 +75,9 @@ def replay(trace: PrefixTrace) -> PrefixReplay:
     """Every lookup's exact LRU stack distance, for all cache sizes at once.
 
     A request looks up its blocks in the cache as it arrives and then touches them from last to first, as
-    engines do: a block is never evicted before those that extend it, so what is hit is always a prefix. The distance
-    is one more than the distinct blocks touched since the block's last touch and before the request: all
-    touches between, less those of blocks that were touched again, whose touch before lies later.
+    engines do: a block is never evicted before those that extend it, so what is hit is always a prefix. The
+    distance is one more than the distinct blocks touched since the block's last touch and before the request:
+    all touches between, less those of blocks that were touched again, whose touch before lies later.
 
     Source: Mattson, Gecsei, Slutz & Traiger 1970, IBM Systems Journal 9.
     """
@@ -125,8 +125,8 @@ def _earlier_and_larger(before: Ints, start: Ints) -> Ints:
     """(n,) how many positions j < start_i have before_j > before_i, counted in a merge of halves.
 
     Points (j, before_j) and questions (start_i, before_i) are laid out in one sequence, each question ahead
-    of the points from its start on; at every level of the merge, the points of a left half that are larger are
-    counted for the questions of its right half.
+    of the points from its start on; at every level of the merge, the points of a left half that are larger
+    are counted for the questions of its right half.
     """
     n = before.size
     position = np.concatenate([np.arange(n), start])
