@@ -68,14 +68,14 @@ def autonomy_schedule(
     parties: int = 2,
     cap_usd: float | None = None,
 ) -> pl.DataFrame:
-    """Per action class the level that minimises H + rho R, with the probability that it is the cheapest.
+    """Per action class the level that minimises H + rho R, with its probability of being the cheapest.
 
-    Free costs rho R = rho P(incident) loss, of decisions that did not ask. Confirming costs H + (1 - s) rho R + (1 - p) P(good) delay, and
-    `parties` people who err independently k H + (1 - s)^k rho R + (1 - p^k) P(good) delay; s, p: sensitivity
-    and specificity of one person. Every number is drawn from its uncertainty: incident rates from the law
-    whose 95 % point is the exact upper bound, so a class without incidents is not free of risk; losses
-    log-normal within their interval. Where a stricter level is not more expensive than the cheapest one with
-    95 % confidence, the strictest such level is taken.
+    Free costs rho R = rho P(incident) loss, of decisions that did not ask. Confirming costs
+    H + (1 - s) rho R + (1 - p) P(good) delay, and `parties` people who err independently
+    k H + (1 - s)^k rho R + (1 - p^k) P(good) delay; s, p: sensitivity and specificity of one person. Every
+    number is drawn from its uncertainty: incident rates from the law whose 95 % point is the exact upper
+    bound, so that a class without incidents is not free of risk; losses log-normal within their interval.
+    Where a stricter level is not verifiably dearer than the cheapest one, the strictest such one is taken.
 
     reviews: what people catch and what asking costs. Without it the cost, and how much of the incidents is
     left after asking, are read off decisions whose action is one of CONFIRMING; refused without either.
