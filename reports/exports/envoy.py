@@ -26,8 +26,8 @@ VARIABLES: Final[Mapping[str, str]] = dict(
     )
 )
 """Kind of token -> the gateway's uint variable; input_tokens counts cached ones too."""
-MAX_TOKENS: Final = 2**32
-"""The gateway counts tokens in 32 bits, and costs in 64: coefficients may add up to 2^64 / 2^32."""
+MAX_COEFFICIENT: Final = 2**30
+"""Nano-USD per token: the gateway counts tokens in 32 bits and costs in 64, and there are four kinds."""
 _NANO: Final = 1_000_000_000
 _SHADOW: Final = {"congestion_prefill_price": "input", "congestion_decode_price": "output"}
 _OTHER: Final = "any other model"
@@ -135,8 +135,8 @@ def _coefficients(model: Model) -> Coefficients | str:
         if nano != nano.to_integral_value():
             return f"{kind} costs {nano.normalize():f} nano-USD per token, which is no whole number"
         found[kind] = int(nano)
-    if sum(found.values()) >= MAX_TOKENS:
-        return f"at {MAX_TOKENS} tokens its cost leaves the 64 bits of the gateway"
+    if max(found.values()) >= MAX_COEFFICIENT:
+        return "at 2^32 tokens of each kind its cost may leave the 64 bits of the gateway"
     return found
 
 
@@ -149,7 +149,7 @@ def _surcharge(supply: Supply) -> Made:
         if row.name not in _SHADOW or row.segment != "all" or row.unit != "USD/token":
             continue
         kind, nano = _SHADOW[row.name], round(row.value * _NANO)
-        if not 0 < nano < MAX_TOKENS // 2:
+        if not 0 < nano < MAX_COEFFICIENT:
             reason = f"{row.value:.3g} USD per token is no whole number of nano-USD above 0"
             skipped.append(Skipped.of(name=row.name, about=row.segment, reason=reason, log_next="nothing"))
             continue
