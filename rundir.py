@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from .errors import SchemaError
 from .estimators.prices.tables import prices_frame, prices_json
 from .schemas.files import atomic_path, write_text
-from .schemas.records import Estimates, Finding, Price, Prices
+from .schemas.records import VALUE_CURVE, Estimates, Finding, Price, Prices
 from .schemas.tables import SCHEMA_VERSION, arrow_schema, check_version
 
 RUN: Final = "run.json"
@@ -127,7 +127,11 @@ def read_prices(folder: Path) -> Prices:
         "window_from": data["data_window"]["from"],
         "window_to": data["data_window"]["to"],
     }
-    return Prices(prices=tuple(Price(**row, **stamp) for row in data["prices"]), **stamp)
+    return Prices(
+        prices=tuple(Price(**row, **stamp) for row in data["prices"]),
+        value_curve=pl.DataFrame(data["value_curve"], schema=VALUE_CURVE),
+        **stamp,
+    )
 
 
 def write_findings(folder: Path, findings: Sequence[Finding], *, run_id: str) -> None:

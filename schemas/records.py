@@ -27,6 +27,15 @@ CONSUMPTION: Final = {
     "decisions": pl.Float64,
 }
 """Columns of Estimates.consumption."""
+VALUE_CURVE: Final = {
+    "quantity": pl.String,
+    "share": pl.Float64,
+    "cap": pl.Float64,
+    "gain_usd": pl.Float64,
+    "multiplier": pl.Float64,
+    "reason": pl.String,
+}
+"""Columns of Prices.value_curve: what the best use of each cap would gain per decision, around that cap."""
 GRADES: Final[tuple[Grade, ...]] = ("A", "B", "C", "D", "N")
 
 
@@ -140,12 +149,16 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """All prices of a run, user-set and fitted, dated by the window of the logs."""
+    """All prices of a run, user-set and fitted, dated by the window of the logs.
+
+    value_curve: rows of VALUE_CURVE for all decision points as one market; empty without one.
+    """
 
     prices: tuple[Price, ...]
     run_id: str
     window_from: str | None = None
     window_to: str | None = None
+    value_curve: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VALUE_CURVE))
 
     def named(self, name: str) -> tuple[Price, ...]:
         """Every price called `name`, in order."""

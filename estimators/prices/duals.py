@@ -39,6 +39,8 @@ class Dual:
     reason: str | None = None
 
 
+_MOST_KEPT: Final = 0.9
+"""Share of draws in which the caps can be kept; with fewer the spread of the draws is not that of the price."""
 _ZERO: Final = 1e-12
 _FREE: Final = Dual(value=None, lower=None, upper=None, reason="no cap limits it")
 
@@ -95,16 +97,17 @@ def fit_duals(
     """The multipliers of each programme's caps, with cluster bootstrap intervals.
 
     Predictions are recalibrated on the scores before a programme is solved. A draw weighs each cluster by
-    an exponential variate (Rubin 1981), fits the means again, recalibrates and solves; the mean of the draws
-    corrects the bias and their spread gives an interval, or [0, upper] where the cap may be slack. Refused in
-    words where a capped quantity is not known or no mixture of the open actions keeps the caps.
+    an exponential variate (Rubin 1981), fits the means again, recalibrates and solves; the spread of the draws
+    gives a normal interval, or [0, upper] where the cap may be slack. Percentiles and the correction of the
+    bias that the draws show do worse: noise drawn on top of noise shows the winner's curse twice, while what
+    predictions do not know pulls the other way. Refused in words where a capped quantity is not known or no mixture of the open actions keeps the caps.
 
     Source: METHODS E1; Kelley 1960; Li & Ye 2022 (asymptotics of the duals of linear programmes).
     """
     solved = [_at_even_weights(points, p) for p in programmes]
     open_ones = [(p, s) for p, s in zip(programmes, solved, strict=True) if isinstance(s, _Solution)]
     samples = iter(_samples(points, open_ones, config, seed=seed, draws=draws))
-    return [s if isinstance(s, Duals) else _duals(s, next(samples)) for s in solved]
+    return [s if isinstance(s, Duals) else _duals(s, next(samples), draws) for s in solved]
 
 
 def prices_of(mu: Array) -> Array:
@@ -152,8 +155,11 @@ def _at_even_weights(points: Sequence[PointMarket], programme: Programme) -> _So
     return _Solution(market=whole, caps=caps, limits=limits, used=used, mu=found.mu)
 
 
-def _duals(solution: _Solution, sample: Array) -> Duals:
+def _duals(solution: _Solution, sample: Array, draws: int) -> Duals:
     whole, mu, limits = solution.market, solution.mu, solution.limits
+    if len(sample) < _MOST_KEPT * draws:
+        reason = f"at the edge of what the actions allow: {len(sample)} of {draws} draws can keep the caps"
+        return _refused(whole, limits, solution.used, reason)
     stakes = stakes_of(recalibrated(whole))
     reached, gain = _by_scores(whole, best_actions(stakes.worth, stakes.load, mu), mu, limits)
     return Duals(
@@ -185,14 +191,14 @@ def _samples(
     seed: int,
     draws: int,
 ) -> list[Array]:
-    """Per programme (1 + draws, 3) multipliers: of even weights, then of each draw whose caps can be kept."""
+    """Per programme (at most draws, 3) multipliers of the draws in which its caps can be kept."""
     rng = np.random.default_rng(seed)
     names = [p.split.problem.cluster_ids for p in points]
     ids = {name: i for i, name in enumerate(sorted({name for own in names for name in own}))}
     places = [np.array([ids[name] for name in own]) for own in names]
     out: list[list[Array]] = [[] for _ in solved]
-    for turn in range(1 + draws if solved else 0):
-        drawn = rng.exponential(size=len(ids)) if turn else np.ones(len(ids))
+    for _ in range(draws if solved else 0):
+        drawn = rng.exponential(size=len(ids))
         fresh = [redrawn(p, config, drawn[at]) for p, at in zip(points, places, strict=True)]
         for rows, (programme, solution) in zip(out, solved, strict=True):
             whole = stacked([fresh[i] for i in programme.points])
@@ -202,9 +208,7 @@ def _samples(
             found = _solved(whole, limits, solution.mu, draw)
             if not isinstance(found, str):
                 rows.append(found.mu)
-            elif turn == 0:
-                rows.append(solution.mu)
-    return [np.array(rows) for rows in out]
+    return [np.array(rows).reshape(-1, len(CAPPED)) for rows in out]
 
 
 def _by_scores(market: Market, chosen: Ints, mu: Array, limits: Array) -> tuple[Array, Dual]:
@@ -236,9 +240,8 @@ def _each(value: Array, sample: Array, first_floor: float, limits: Array) -> tup
     return duals[0], duals[1], duals[2]
 
 
-def _dual(value: float, sample: Array, floor: float) -> Dual:
-    """The interval of one multiplier from its estimate and sample: even weights first, then the draws."""
-    even, draws = float(sample[0]), sample[1:]
+def _dual(value: float, draws: Array, floor: float) -> Dual:
+    """The interval of one multiplier from its estimate and its draws."""
     slack = float((draws <= floor + _ZERO).mean())
     if value <= floor + _ZERO or slack > _OFTEN_SLACK:
         word = "slack" if value <= floor + _ZERO else "near slack"
@@ -249,7 +252,6 @@ def _dual(value: float, sample: Array, floor: float) -> Dual:
             upper=upper,
             reason=f"{word}: {slack:.0%} of the draws price it at {floor:g}",
         )
-    value = max(value - (float(draws.mean()) - even), floor)
     half = critical_t(math.inf) * float(draws.std())
     return Dual(value=value, lower=max(value - half, floor), upper=value + half)
 

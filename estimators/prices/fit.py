@@ -10,12 +10,12 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ...schemas.config import Config
-from ...schemas.records import Estimates, Price, Prices
+from ...schemas.records import VALUE_CURVE, Estimates, Price, Prices
 from ...schemas.store import Store
 from ...schemas.units import LATENCY_PRICE, TASK_VALUE, Amount
 from ..confidence import LEVEL
 from .break_even import break_even_value
-from .implied import CAP_SYMBOLS, CAP_UNITS, implied_prices, no_market
+from .implied import CAP_SYMBOLS, CAP_UNITS, Implied, implied_prices, no_market
 from .market import PointMarket, point_market
 from .sampled import sampled_problems
 
@@ -25,6 +25,7 @@ _BREAK_EVEN: Final = "break_even_task_value"
 _UNSET_TERM: Final = "not set in the config, so this term is left out of the sum"
 _UNSET_VALUE: Final = "not set in the config; no default is assumed, see the break-even values"
 _CAP_PRICE: Final = "cap_price_"
+_NOTHING: Final = Implied(prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE))
 
 
 def fit_prices(
@@ -38,7 +39,8 @@ def fit_prices(
     """
     config = config or Config()
     stamp: dict[str, Any] = {"run_id": run_id, "window_from": est.window[0], "window_to": est.window[1]}
-    fitted = () if decisions is None else _from_decisions(est, config, decisions)
+    found = _NOTHING if decisions is None else _from_decisions(est, config, decisions)
+    fitted = found.prices
     prices = (
         *_task_values(config, stamp),
         Price(
@@ -56,10 +58,10 @@ def fit_prices(
         *_caps(est, config, fitted, stamp),
         *(replace(p, **stamp) for p in fitted if not p.name.startswith(_CAP_PRICE)),
     )
-    return Prices(prices=prices, run_id=run_id, window_from=est.window[0], window_to=est.window[1])
+    return Prices(prices=prices, value_curve=found.value_curve, **stamp)
 
 
-def _from_decisions(est: Estimates, config: Config, decisions: Decisions) -> tuple[Price, ...]:
+def _from_decisions(est: Estimates, config: Config, decisions: Decisions) -> Implied:
     """The prices that need the decisions themselves; a point without a market says why."""
     points: list[PointMarket] = []
     refused: list[Price] = []
@@ -70,7 +72,8 @@ def _from_decisions(est: Estimates, config: Config, decisions: Decisions) -> tup
                 points.append(found)
             else:
                 refused.append(no_market(problem, found))
-        return (*implied_prices(points, est, config, seed=est.seed), *refused)
+        found = implied_prices(points, est, config, seed=est.seed)
+    return replace(found, prices=(*found.prices, *refused))
 
 
 def _task_values(config: Config, stamp: dict[str, Any]) -> list[Price]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -10,13 +11,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ...schemas.config import Config
-from ...schemas.records import Estimates, Grade, Price
+from ...schemas.records import VALUE_CURVE, Estimates, Grade, Price
 from ...schemas.units import LATENCY_PRICE
 from ..problem import Problem
 from .break_even import Ratio
 from .duals import Dual, Duals, Programme, fit_duals, logged_loads
 from .equimarginal import Equimarginal, equimarginal
 from .market import CAPPED, Market, PointMarket, stacked
+from .value_curve import value_curve
 
 Array = NDArray[np.float64]
 
@@ -35,9 +37,15 @@ _CAPPED: Final = "dual of the caps of the config"
 _HOW: Final = "calibrated cross-fitted predictions, cluster bootstrap"
 
 
-def implied_prices(
-    points: Sequence[PointMarket], est: Estimates, config: Config, *, seed: int
-) -> tuple[Price, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Implied:
+    """prices: rows as `implied_prices` says. value_curve: of all points as one market."""
+
+    prices: tuple[Price, ...]
+    value_curve: pl.DataFrame
+
+
+def implied_prices(points: Sequence[PointMarket], est: Estimates, config: Config, *, seed: int) -> Implied:
     """What an ideal allocation would pay: p_C, lambda and rho per decision point and for all together, what
     it would gain at equal spend, the value of the marginal dollar, and the multipliers of the config's caps.
 
@@ -47,7 +55,7 @@ def implied_prices(
     Source: METHODS E1, E2; paper Eq. 2 and 3.
     """
     if not points:
-        return ()
+        return Implied(prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE))
     asked, whole = caps_of(config), stacked([p.market for p in points])
     capped = bool(np.isfinite(asked).any())
     together = Programme(
@@ -68,7 +76,7 @@ def implied_prices(
         risk_price=risk.value if risk else 0.0,
     )
     out += _margin_rows(margins, {p.market.points[0]: p.market.grade for p in points})
-    return tuple(out)
+    return Implied(prices=tuple(out), value_curve=value_curve(whole, together.caps))
 
 
 def no_market(problem: Problem, reason: str) -> Price:

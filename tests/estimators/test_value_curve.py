@@ -1,0 +1,37 @@
+"""The value of each cap around where it is: concave, its slope the multiplier, out of reach explained."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from shadowprice.estimators.prices.duals import logged_loads
+from shadowprice.estimators.prices.value_curve import SHARES, value_curve
+
+from tests.estimators.test_duals import point
+
+
+def test_the_curve_is_concave_with_the_multiplier_as_its_slope() -> None:
+    """Kills a curve of another programme, and multipliers in another unit than the cap."""
+    made = point().market
+    curve = value_curve(made, 0.5 * logged_loads(made) * np.array([1.0, np.inf, np.inf]))
+    assert curve["quantity"].to_list() == ["cost"] * len(SHARES)
+    cap, gain, slope = (curve[c].to_numpy() for c in ("cap", "gain_usd", "multiplier"))
+    chords = np.diff(gain) / np.diff(cap)
+    assert (np.diff(gain) >= -1e-6).all()
+    assert (np.diff(slope) <= 1e-3).all()
+    assert (chords <= slope[:-1] + 1e-3).all()  # a concave curve lies below its tangents
+    assert (chords >= slope[1:] - 1e-3).all()
+
+
+def test_free_and_unknown_quantities_have_no_curve() -> None:
+    """Kills rows for what nothing limits."""
+    made = point().market
+    assert value_curve(made, np.full(3, np.inf)).is_empty()
+
+
+def test_a_cap_that_cannot_be_kept_says_so() -> None:
+    """Kills a gain beyond the reach of the open actions."""
+    made = point().market
+    curve = value_curve(made, np.array([1e-4, np.inf, np.inf]))
+    assert curve["gain_usd"].null_count() == len(SHARES)
+    assert curve.filter(pl.col("reason").str.contains("cannot be kept")).height == len(SHARES)
