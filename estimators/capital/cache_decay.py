@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
-import polars as pl
 from scipy import stats
 
-from ...schemas.config import Config
 from ...schemas.records import Price
 from ..confidence import LEVEL
-from .cache_looks import BAD_BELOW, EntryLooks, read_looks
+from .cache_looks import BAD_BELOW, EntryLooks
 from .hazard import fit_hazard
 from .leave_out import Span
 from .records import CACHE_DECAY, HALF_LIFE, fitted, refused
@@ -26,8 +25,8 @@ _NO_HITS: Final = (
 )
 
 
-def decay_prices(decisions: pl.DataFrame, *, config: Config, seed: int) -> tuple[Price, ...]:
-    """delta_S (per hour) and the half-life (h) of entries, per kind of cache.
+def decay_prices(found: Mapping[str, EntryLooks | str]) -> tuple[Price, ...]:
+    """delta_S (per hour) and the half-life (h) of entries, per kind of cache, from what `read_looks` found.
 
     delta_S = 1 - exp(-h), h the hourly hazard that an entry turns bad; the half-life is log 2 / h. Both are
     averages over the entry-hours that were looked at. Not identified without source_request_id, ages and
@@ -36,7 +35,6 @@ def decay_prices(decisions: pl.DataFrame, *, config: Config, seed: int) -> tuple
 
     Source: METHODS G2; Prentice & Gloeckler 1978.
     """
-    found = read_looks(decisions, config, seed=seed)
     if not found:
         return (refused(CACHE_DECAY, _NO_HITS), refused(HALF_LIFE, _NO_HITS))
     return tuple(price for kind, looks in found.items() for price in _of_kind(kind, looks))

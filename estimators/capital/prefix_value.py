@@ -14,8 +14,8 @@ from ...schemas.config import Config
 from ...schemas.records import Price
 from ..problem import problems
 from .leave_out import Span, leave_one_out, totals
-from .records import PREFIX_VALUE, check_at_least, fitted, refused
 from .prompt_prices import BILLED, TokenPrices, token_prices
+from .records import PREFIX_VALUE, check_at_least, fitted, refused
 
 Array = NDArray[np.float64]
 

@@ -43,6 +43,9 @@ PREFIX_VALUE: Final = Kind(
 HIT_VALUE: Final = Kind(
     name="reuse_value", symbol="s", unit="USD/hit", layer="serving", decision_point="reuse"
 )
+WRITE_VALUE: Final = Kind(
+    name="cache_write_value", symbol="I*", unit="USD/entry", layer="serving", decision_point="reuse"
+)
 STALENESS: Final = Kind(
     name="staleness", symbol="δ", unit="1/version", layer="training", decision_point="keep"
 )

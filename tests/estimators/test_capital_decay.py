@@ -16,8 +16,14 @@ from shadowprice.estimators.capital.cache_decay import decay_prices
 from shadowprice.estimators.capital.cache_looks import EntryLooks, read_looks
 from shadowprice.estimators.capital.hazard import Looks, fit_hazard
 from shadowprice.schemas.config import Config
+from shadowprice.schemas.records import Price
 
 HAZARD = 0.03
+
+
+def decay_of(frame: pl.DataFrame) -> tuple[Price, ...]:
+    """The prices of a frame of reuses."""
+    return decay_prices(read_looks(frame, Config(), seed=0))
 
 
 def entries(
@@ -94,8 +100,8 @@ def test_the_hazard_and_its_error_are_those_of_statsmodels() -> None:
 def test_a_background_of_faults_is_not_taken_for_decay() -> None:
     """Kills a hazard that counts every bad answer: 5 % are bad at any age, recomputed ones too."""
     frame = entries(2, n=400, fault=0.05, recomputed=600)
-    decay, half = decay_prices(frame, config=Config(), seed=0)
-    naive, _ = decay_prices(frame.filter(pl.col("action") == "reuse"), config=Config(), seed=0)
+    decay, half = decay_of(frame)
+    naive, _ = decay_of(frame.filter(pl.col("action") == "reuse"))
     truth = 1 - np.exp(-HAZARD)
     assert decay.value is not None
     assert naive.lower is not None
@@ -133,7 +139,7 @@ def test_looks_stop_at_the_first_bad_one_and_gaps_add_up_to_the_age() -> None:
 def test_entries_that_last_give_a_bound_and_no_decay_of_zero() -> None:
     """Kills delta = 0 from no event: the exact one-sided bound -log(.05) / hours, grade D, no value."""
     frame = entries(3, hazard=1e-9)
-    decay, half = decay_prices(frame, config=Config(), seed=0)
+    decay, half = decay_of(frame)
     hours = semantic(frame).hours
     assert decay.value is None
     assert half.value is None
@@ -143,8 +149,8 @@ def test_entries_that_last_give_a_bound_and_no_decay_of_zero() -> None:
 
 def test_a_hazard_that_moves_with_age_is_said_to_be_an_average() -> None:
     """Kills a constant hazard that hides wear; a constant one is not accused."""
-    worn, _ = decay_prices(entries(4, n=600, shape=2.5), config=Config(), seed=0)
-    even, _ = decay_prices(entries(4, n=600), config=Config(), seed=0)
+    worn, _ = decay_of(entries(4, n=600, shape=2.5))
+    even, _ = decay_of(entries(4, n=600))
     assert worn.reason is not None
     assert "rises with age" in worn.reason
     assert even.reason is None
@@ -163,7 +169,7 @@ def test_a_hazard_that_moves_with_age_is_said_to_be_an_average() -> None:
 def test_a_log_that_lacks_something_is_told_what_to_log(change: dict[str, Any], said: str) -> None:
     """Kills a crash, a zero or a silent absence."""
     frame = entries(5).with_columns(pl.lit(v).alias(k) for k, v in change.items())
-    for price in decay_prices(frame, config=Config(), seed=0):
+    for price in decay_of(frame):
         assert price.value is None
         assert price.reason is not None
         assert said in price.reason
@@ -172,14 +178,14 @@ def test_a_log_that_lacks_something_is_told_what_to_log(change: dict[str, Any], 
 def test_bad_answers_that_are_no_rarer_when_recomputed_show_no_decay() -> None:
     """Kills a hazard from noise: reused and recomputed answers fail alike."""
     frame = entries(6, hazard=1e-9, fault=0.2, recomputed=4000)
-    (decay, _) = decay_prices(frame, config=Config(), seed=0)
+    (decay, _) = decay_of(frame)
     assert decay.value is None or decay.value < 0.01
 
 
 def test_ages_below_zero_are_one_clear_error() -> None:
     """Kills clocks out of order that turn into negative gaps."""
     with pytest.raises(SchemaError, match="cache_age_s"):
-        decay_prices(entries(7).with_columns(cache_age_s=pl.lit(-1.0)), config=Config(), seed=0)
+        decay_of(entries(7).with_columns(cache_age_s=pl.lit(-1.0)))
 
 
 def test_a_hazard_without_information_is_refused_in_words() -> None:
@@ -202,7 +208,7 @@ def test_decay_is_covered_under_eviction_and_faults() -> None:
     for seed in range(150):
         faulty = seed % 2 == 1
         frame = entries(seed, n=150, fault=0.05 * faulty, recomputed=300 * faulty)
-        decay, _ = decay_prices(frame, config=Config(), seed=0)
+        decay, _ = decay_of(frame)
         assert decay.lower is not None
         assert decay.upper is not None
         hits += decay.lower <= 1 - np.exp(-HAZARD) <= decay.upper
