@@ -13,7 +13,7 @@ import numpy as np
 from ..confidence import interval
 from ..gates import MIN_CLUSTERS, effective_clusters
 from .requests import Array, Ints, Requests
-from .token_prices import TOKENS, Slopes
+from .token_prices import TOKENS, Slopes, Token
 from .windows import arrived, exposed, in_service, phases
 from .within import Panel, demean, two_stage
 
@@ -21,6 +21,11 @@ LAG_S: Final = 10.0
 """Tokens of the last ten seconds are what a newcomer meets (METHODS F1 (c))."""
 MIN_F: Final = 10.0
 """First-stage F below which instruments are weak (Staiger & Stock 1997)."""
+_ASKED: Final[tuple[Token, ...]] = ("prefill", "kv")
+"""Decode tokens move with the KV cache that they hold, too closely for a log of requests."""
+_TOGETHER: Final = (
+    "in a log of requests decode tokens move with the KV cache that they hold, whose price has both"
+)
 _MINUTE_S: Final = 60
 _DAY_S: Final = 86_400
 _FEW_PER_CELL: Final = 3.0
@@ -36,14 +41,14 @@ class PanelPrices:
 
 
 def panel_slopes(requests: Requests) -> PanelPrices:
-    """Seconds that others wait for their first token, per prefill token, decode token and KV token-second.
+    """Seconds that others wait for their first token, per prefill token and KV token-second.
 
     Each request's ttft_s is regressed on what other tenants had in service on its replica in the LAG_S
     seconds before it came, with effects of replica and minute of the week, its own tokens and those that its
     own tenant had just sent; instruments are the tokens that other tenants sent. A slope times the
-    requests of others that come within LAG_S is what a token costs them. Not identified: a single tenant, fewer than
-    MIN_CLUSTERS days of replicas, weak instruments, volumes that move together. The interval takes the
-    number of those who come as known.
+    requests of others that come within LAG_S is what a token costs them; the interval takes their number as
+    known. Not identified: a single tenant, fewer than MIN_CLUSTERS days of replicas, weak instruments,
+    volumes that move together.
 
     Source: METHODS F1 (c).
     """
@@ -96,7 +101,7 @@ def _fault(requests: Requests) -> str | None:
 def _regression(requests: Requests, cluster: Ints) -> Panel | str:
     spans = phases(requests)
     todo, out = (requests.prompt - requests.cached).astype(float), requests.output.astype(float)
-    volumes = [in_service(requests, spans[name], lag_s=LAG_S) for name in TOKENS]
+    volumes = [in_service(requests, spans[name], lag_s=LAG_S) for name in _ASKED]
     sent = [
         arrived(requests, tokens, since_s=since, until_s=until)
         for tokens in (todo, out, todo * out)
@@ -112,25 +117,18 @@ def _regression(requests: Requests, cluster: Ints) -> Panel | str:
 
 def _scaled(requests: Requests, found: Panel, clusters: int) -> Slopes:
     """Coefficients times the requests of others that a token meets, weighted by tokens."""
-    meet = _exposure(requests)
-    df = clusters - 1.0
-    ends = [
-        interval(float(found.theta[j] * m), float(np.sqrt(found.cov[j, j]) * m), df)
-        for j, m in enumerate(meet)
-    ]
-    return Slopes(
-        value=found.theta[: len(TOKENS)] * meet,
-        lower=np.array([e[0] for e in ends]),
-        upper=np.array([e[1] for e in ends]),
-        n=requests.n,
-        blocks=clusters,
-    )
+    table = np.full((3, len(TOKENS)), np.nan)
+    for j, (name, met) in enumerate(zip(_ASKED, _exposure(requests), strict=True)):
+        value, se = float(found.theta[j] * met), float(np.sqrt(found.cov[j, j]) * met)
+        table[:, TOKENS.index(name)] = value, *interval(value, se, clusters - 1.0)
+    value, lower, upper = table
+    return Slopes(value=value, lower=lower, upper=upper, n=requests.n, blocks=clusters, reason=_TOGETHER)
 
 
 def _exposure(requests: Requests) -> Array:
-    """(3,) requests of other tenants that come within LAG_S of a token of each kind, weighted by tokens."""
-    spans, counts = phases(requests), np.zeros(len(TOKENS))
-    for j, name in enumerate(TOKENS):
+    """Per token of _ASKED the requests of other tenants that come within LAG_S of a token of each kind, weighted by tokens."""
+    spans, counts = phases(requests), np.zeros(len(_ASKED))
+    for j, name in enumerate(_ASKED):
         part = spans[name]
         tokens = part.rate * (part.end_s - part.start_s)
         met = exposed(requests, (part.start_s + part.end_s) / 2.0, ahead_s=LAG_S)

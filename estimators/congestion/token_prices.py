@@ -44,7 +44,8 @@ class Delays:
 class Slopes:
     """Seconds of others' delay per prefill token, decode token, KV token-second, with intervals; (3,) each.
 
-    value None with a reason where there is none. n: requests. blocks: stretches of time.
+    value None, or NaN for a single token, with a reason where there is none. n: requests. blocks: stretches
+    of time, or days of replicas.
     """
 
     value: Array | None
@@ -59,7 +60,8 @@ def slopes(delays: Delays, *, rng: np.random.Generator) -> Slopes:
     """Non-negative weighted least squares of the delay on the tokens, without intercept.
 
     A request without tokens delays nobody, so there is no intercept. Intervals are percentiles over DRAWS
-    draws of whole blocks. Not identified: fewer than MIN_SAMPLE requests or MIN_CLUSTERS blocks.
+    draws of whole blocks; at the boundary 0 the upper end is that of least squares without a boundary, as
+    draws that stop there say too little (Andrews 2000). Not identified: fewer than MIN_SAMPLE requests or MIN_CLUSTERS blocks.
 
     Source: METHODS F1 (b).
     """
@@ -75,7 +77,10 @@ def slopes(delays: Delays, *, rng: np.random.Generator) -> Slopes:
     gram, moment = _moments(delays, blocks)
     value = _solve(gram.sum(axis=0), moment.sum(axis=0))
     counts = rng.multinomial(blocks.size, np.full(blocks.size, 1.0 / blocks.size), size=DRAWS).astype(float)
-    drawn = np.array([_solve(np.einsum("b,bij->ij", c, gram), c @ moment) for c in counts])
+    sums = [(np.einsum("b,bij->ij", c, gram), c @ moment) for c in counts]
+    drawn = np.array([_solve(g, m) for g, m in sums])
+    free = np.array([np.linalg.lstsq(g, m, rcond=None)[0] for g, m in sums])
+    drawn = np.where(value > 0, drawn, np.maximum(free, 0.0))
     ends = np.array([percentiles(drawn[:, j]) for j in range(len(TOKENS))])
     return Slopes(
         value=value,
@@ -98,9 +103,9 @@ def token_prices(
     kind = "delay" if latency_price is None else "price"
     rows: list[Price] = []
     for j, token in enumerate(TOKENS):
-        known = found.value is not None and found.lower is not None and found.upper is not None
-        ends = [float(scale * a[j]) for a in (found.value, found.lower, found.upper) if a is not None]
-        value, lower, upper = ends if known else (None, None, None)
+        parts = [a for a in (found.value, found.lower, found.upper) if a is not None]
+        known = bool(parts) and bool(np.isfinite(parts[0][j]))
+        value, lower, upper = [float(scale * a[j]) for a in parts] if known else (None, None, None)
         rows.append(
             Price(
                 name=f"congestion_{token}_{kind}",
