@@ -1,4 +1,4 @@
-"""The fingerprint of congestion: short requests wait when other tenants send long contexts, here and not elsewhere.
+"""The fingerprint of congestion: short requests wait when others send long contexts, here and not elsewhere.
 
 Two placebos guard it: long contexts on other replicas, and those that come only later, must not matter.
 """
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..confidence import LEVEL, critical_t, interval, upper_tail_p
+from ..confidence import LEVEL, interval, upper_tail_p
 from ..gates import MIN_CLUSTERS, effective_clusters
 from .requests import Array, Ints, Requests
 from .windows import arrived, elsewhere
 from .within import demean, two_stage
 
+Mask = NDArray[np.bool_]
 Verdict = Literal["supported", "contradicted", "inconclusive", "not_identified"]
 
 WINDOW_S: Final = 60.0
@@ -38,7 +40,7 @@ class Fingerprint:
     """What short-context tenants wait because of the long contexts of others.
 
     effect_s: seconds of time to the first token that the mean volume of long contexts adds, with the t
-    interval of the larger of the errors by tenant, by hour and by both; p_value: one-sided, against no effect.
+    interval of the larger of the errors by tenant, by hour and by both; p_value: one-sided, of no effect.
     placebo_elsewhere_p, placebo_lead_p: two-sided. material_s: the smallest effect that matters. n: requests
     of short-context tenants. clusters: of the tenants or hours, the fewer.
     """
@@ -68,10 +70,10 @@ def fingerprint(requests: Requests) -> Fingerprint:
 
     ttft_s of tenants whose median prompt is below that of all tenants is regressed on the tokens of long
     contexts that other tenants sent to the same replica in the last WINDOW_S, with effects of tenant and
-    hour; controls are the prompt, the tenant's own load, and what others sent of short contexts. What others sent is counted at
-    arrival and without the tenant's own, so that it does not depend on the wait. Both placebos are in the
-    same regression. Not identified: one replica, one tenant, no ttft_s, too few tenants or hours, or a
-    volume that does not vary.
+    hour; controls are the prompt, the tenant's own load, and what others sent of short contexts. What others
+    sent is counted at arrival and without the tenant's own, so that it does not depend on the wait. Both
+    placebos are in the same regression. Not identified: one replica, one tenant, no ttft_s, too few tenants
+    or hours, or a volume that does not vary.
 
     Source: METHODS F2; Cameron, Gelbach & Miller 2011 (two-way clusters).
     """
@@ -88,7 +90,7 @@ def fingerprint(requests: Requests) -> Fingerprint:
     return _judged(requests, np.flatnonzero(short & np.isfinite(requests.ttft_s)), lead)
 
 
-def short_tenants(requests: Requests) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def short_tenants(requests: Requests) -> Mask:
     """(n,) requests of tenants whose median prompt is at most the median over tenants."""
     medians = np.array(
         [np.median(requests.prompt[requests.tenant == g]) for g in range(len(requests.tenants))]
@@ -96,7 +98,7 @@ def short_tenants(requests: Requests) -> np.ndarray[tuple[int], np.dtype[np.bool
     return (medians <= np.median(medians))[requests.tenant]
 
 
-def _fault(requests: Requests, short: Array) -> str | None:
+def _fault(requests: Requests, short: Mask) -> str | None:
     if np.unique(requests.replica).size < 2:
         return "one replica: the placebo of long contexts on other replicas needs two"
     if np.unique(requests.tenant).size < 2:
@@ -148,7 +150,7 @@ def _judged(requests: Requests, rows: Ints, lead: float) -> Fingerprint:
 
 
 def _volumes(requests: Requests, tokens: Array, lead: float) -> tuple[Array, Array, Array]:
-    """(n,) tokens of other tenants: just sent to the same replica, to other ones, and sent to it only later."""
+    """(n,) tokens of other tenants: just sent to the same replica, to others, and sent to it only later."""
     return (
         arrived(requests, tokens, since_s=WINDOW_S, until_s=0.0),
         elsewhere(requests, tokens, since_s=WINDOW_S),

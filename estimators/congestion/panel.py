@@ -126,7 +126,7 @@ def _scaled(requests: Requests, found: Panel, clusters: int) -> Slopes:
 
 
 def _exposure(requests: Requests) -> Array:
-    """Per token of _ASKED the requests of other tenants that come within LAG_S of a token of each kind, weighted by tokens."""
+    """Per kind of token in _ASKED the requests of other tenants that come within LAG_S of one."""
     spans, counts = phases(requests), np.zeros(len(_ASKED))
     for j, name in enumerate(_ASKED):
         part = spans[name]

@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 MIN_R2: Final = 0.9
 """Share of the variance of step times that a law has to explain (METHODS F1)."""
 MIN_STEPS: Final = 200
+_ROUNDS: Final = 4
+_QUICKEST: Final = 0.01
+"""Quantile of the step times below which a fitted time gets no more weight."""
 TERMS: Final = ("base_s", "prefill_s", "decode_s", "kv_s", "attention_s")
 UNITS: Final = ("s/step", "s/token", "s/sequence", "s/token", "s/pair")
 _COLUMNS: Final = ("step_s", "prefill_tok", "decode_seqs", "kv_tok")
@@ -55,7 +58,7 @@ class StepLaw:
 
 
 def fit_step_law(steps: pl.DataFrame, *, replica: str, pairs: Array | None = None) -> StepLaw:
-    """t = b0 + bp prefill + bd decode + bk kv (+ ba pairs) by non-negative least squares.
+    """t = b0 + bp prefill + bd decode + bk kv (+ ba pairs) by non-negative weighted least squares.
 
     steps: rows of engine_steps of one replica in order of time. pairs: (n,) tokens before each prompt token
     of a step, summed; NaN where not known: such steps are then left out, None leaves out the term. Errors are
@@ -91,9 +94,7 @@ def fit_step_law(steps: pl.DataFrame, *, replica: str, pairs: Array | None = Non
 
 
 def _fitted(y: Array, x: Array, total: float, replica: str) -> StepLaw:
-    scale = np.where(x.max(axis=0) > 0, x.max(axis=0), 1.0)
-    q, r = np.linalg.qr(x / scale)  # five rows instead of a million say the same to least squares
-    beta = nnls(r, q.T @ y)[0] / scale
+    beta, weight = _least_squares(x, y)
     residual = y - x @ beta
     r2, lags = 1.0 - float((residual**2).sum()) / total, int(4.0 * (y.size / 100.0) ** (2.0 / 9.0))
     known = StepLaw(replica=replica, rate=None, r2=r2, n=y.size, lags=lags, reason=_CURE)
@@ -101,11 +102,27 @@ def _fitted(y: Array, x: Array, total: float, replica: str) -> StepLaw:
         told = f"prompt, decoding and KV tokens explain {r2:.0%} of the step times; {MIN_R2:.0%} are needed"
         return replace(known, reason=f"{told}; {_CURE}")
     free = beta > 0
-    found = iter(_hac(x[:, free] / scale[free], residual, lags) / scale[free])
+    found = iter(_hac(x[:, free] * weight[:, None], residual * weight, lags))
     errors = tuple(float(next(found)) if is_free else None for is_free in free)
     return replace(
         known, rate=Rate(**dict(zip(TERMS, beta.tolist(), strict=True))), errors=errors, reason=None
     )
+
+
+def _least_squares(x: Array, y: Array) -> tuple[Array, Array]:
+    """(p,) coefficients >= 0 and (n,) weights: the error of a step grows with its time, so each counts by its
+    relative error. The weights are 1 / fitted time, found by turns from 1 / logged time."""
+    scale = np.where(x.max(axis=0) > 0, x.max(axis=0), 1.0)
+    least = float(np.quantile(y[y > 0], _QUICKEST)) if (y > 0).any() else 1.0
+    beta, fitted = np.zeros(x.shape[1]), y
+    weight = np.ones(y.size)
+    for _ in range(_ROUNDS):
+        weight = 1.0 / np.maximum(fitted, least)
+        # five rows instead of a million say the same to least squares
+        q, r = np.linalg.qr(x / scale * weight[:, None])
+        beta = nnls(r, q.T @ (y * weight))[0] / scale
+        fitted = x @ beta
+    return beta, weight
 
 
 def _hac(x: Array, residual: Array, lags: int) -> Array:
@@ -115,5 +132,6 @@ def _hac(x: Array, residual: Array, lags: int) -> Array:
     for lag in range(1, lags + 1):
         across = scores[lag:].T @ scores[:-lag]
         meat += (1.0 - lag / (lags + 1.0)) * (across + across.T)
-    bread = np.linalg.pinv(x.T @ x)
+    scale = np.sqrt(np.maximum((x**2).sum(axis=0), 1e-300))
+    bread = np.linalg.pinv(x.T @ x / np.outer(scale, scale)) / np.outer(scale, scale)
     return np.sqrt(np.maximum(np.diag(bread @ meat @ bread), 0.0))

@@ -61,7 +61,8 @@ def slopes(delays: Delays, *, rng: np.random.Generator) -> Slopes:
 
     A request without tokens delays nobody, so there is no intercept. Intervals are percentiles over DRAWS
     draws of whole blocks; at the boundary 0 the upper end is that of least squares without a boundary, as
-    draws that stop there say too little (Andrews 2000). Not identified: fewer than MIN_SAMPLE requests or MIN_CLUSTERS blocks.
+    draws that stop there say too little (Andrews 2000). Not identified: fewer than MIN_SAMPLE requests or
+    MIN_CLUSTERS blocks.
 
     Source: METHODS F1 (b).
     """
