@@ -36,6 +36,8 @@ GAPS: Final = {
 }
 """Columns of the gaps: the dearer of two decision points, the cheaper one, and their ratio."""
 _ALL: Final = "all revealed prices"
+_RIDGE: Final = 1e-10
+"""Relative to each variance: points that move exactly alike still have a covariance to invert."""
 _METHOD: Final = (
     "Wald test at the common price that fits best, clusters shared between points; Holm over pairs"
 )
@@ -73,9 +75,9 @@ def revealed_gaps(found: Sequence[Behaviour]) -> pl.DataFrame:
         if len(points) < 2:
             continue
         revealing[name] = points
-        joint = _equal([_stack(points, attribute)])
         pairs = list(itertools.combinations(points, 2))
         p_values = [_equal([_stack(pair, attribute)]) for pair in pairs]
+        joint = p_values[0] if len(pairs) == 1 else _equal([_stack(points, attribute)])
         for pair, p, adjusted in zip(pairs, p_values, _holm(p_values), strict=True):
             rows.append(_pair(name, attribute, pair, p, adjusted, joint))
     if len(revealing) > 1:
@@ -107,24 +109,26 @@ def _stack(points: Sequence[Behaviour], attribute: int) -> _Stack:
 
 def _equal(stacks: list[_Stack]) -> float:
     """p-value of one price per stack. Stacks must hold the same clusters in the same order."""
-    starts = [np.array([float(t) for t in (s.own / s.dollar)]) for s in stacks]
-    unit = np.array([float(np.abs(t).mean()) or 1.0 for t in starts])
+    size, count = stacks[0].own.size, len(stacks)
+    both = np.array([np.concatenate([s.own, s.dollar]) for s in stacks])
+    cov = covariance(np.hstack([s.influence for s in stacks]))
+    starts = both[:, :size] / both[:, size:]
+    unit = np.abs(starts).mean(axis=1) + 1e-300
 
     def distance(theta: Array) -> float:
-        gap = [s.own - t * s.dollar for s, t in zip(stacks, theta * unit, strict=True)]
-        moved = [
-            s.influence[:, : s.own.size] - t * s.influence[:, s.own.size :]
-            for s, t in zip(stacks, theta * unit, strict=True)
-        ]
-        g, cov = np.concatenate(gap), covariance(np.hstack(moved))
-        return float(g @ np.linalg.lstsq(cov, g, rcond=None)[0])
+        """g' Cov(g)^-1 g with g = own - theta dollar, stack by stack."""
+        rows = np.zeros((count * size, 2 * count * size))
+        for k, t in enumerate(theta * unit):
+            block = np.hstack([np.eye(size), -t * np.eye(size)])
+            rows[k * size : (k + 1) * size, 2 * k * size : 2 * (k + 1) * size] = block
+        gap = rows @ both.ravel()
+        spread = rows @ cov @ rows.T
+        return float(gap @ np.linalg.solve(spread + _RIDGE * np.diag(np.diag(spread)), gap))
 
-    size = stacks[0].own.size
-    tried = [np.array([t[j] for t in starts]) / unit for j in range(size)]
-    tried.append(np.mean(tried, axis=0))
-    searches: list[Any] = [optimize.minimize(distance, start, method="Nelder-Mead") for start in tried]
+    tried = [*(starts[:, j] / unit for j in range(size)), starts.mean(axis=1) / unit]
+    searches: list[Any] = [optimize.minimize(distance, start, method="BFGS") for start in tried]
     least = min(float(s.fun) for s in searches)
-    freedom = sum(s.own.size - 1 for s in stacks)
+    freedom = count * (size - 1)
     return float(stats.f.sf(least / freedom, freedom, stacks[0].df))
 
 

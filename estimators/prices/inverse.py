@@ -68,7 +68,7 @@ def feasible_prices(found: Offers, *, seed: int) -> dict[int, PriceSet] | str:
     if data.n > _MAX_ROWS:
         rows = np.sort(np.random.default_rng(seed).choice(data.n, _MAX_ROWS, replace=False))
         note = f", {_MAX_ROWS} of {data.n} choices drawn with seed {seed}"
-    unit = np.array([float(np.abs(data.x[rows][:, :, j]).mean()) for j in range(4)])
+    unit = np.array([float(np.abs(data.x[rows][:, :, j]).mean()) or 1.0 for j in range(4)])
     programme = _programme(found, rows, priced, unit)
     best = _solve(programme, np.concatenate([np.zeros(len(priced)), programme.weight]), None)
     if best is None:

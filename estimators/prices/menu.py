@@ -83,9 +83,9 @@ def menu_incentives(scores: Scores, task_value: Array, menu: pl.DataFrame) -> pl
 def virtual_values(task_value: Array, weight: Array) -> pl.DataFrame:
     """The wedge curve V - (1 - F(V)) / f(V) on a grid of V, USD per task, descriptive only.
 
-    task_value: (n,), NaN where unknown; weight: (n,). F and f = f_log / V by a Gaussian kernel on
-    log V, between the 5 % and 95 % quantiles. information_rent: (1 - F) / f, what a seller who cannot
-    see V leaves to a customer in order to sort; virtual_value: what is left to serve for. Where fewer than MIN_ARM values
+    task_value: (n,), NaN where unknown; weight: (n,). F and f = f_log / V by a Gaussian kernel on log V,
+    between the 5 % and 95 % quantiles. information_rent: (1 - F) / f, what a seller who cannot see V leaves
+    to a customer in order to sort; virtual_value: what is left to serve for. Where fewer than MIN_ARM values
     above 0 are known, or all are alike, one row without numbers whose note says so.
 
     Source: Myerson 1981; Silverman 1986, section 3.4 (bandwidth).
