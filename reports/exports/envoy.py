@@ -11,8 +11,9 @@ from .candidates import LOG_PRICES
 from .list_prices import KINDS
 from .made import Evidence, Made, flat_stamp, joined, stamp_lines
 from .offer import Skipped
+from .reading import keep, mappings, read_document
 from .supply import Model, Supply
-from .yaml_text import read_document, yaml_text
+from .yaml_text import yaml_text
 
 NAME: Final = "shadowprice.envoy.yaml"
 COST_KEY: Final = "llm_cost_nano_usd"
@@ -75,7 +76,7 @@ def read_envoy(text: str, where: str) -> dict[str, float]:
             continue
         for model, coefficients in _branches(cel):
             for kind, number in coefficients.items():
-                found.setdefault(f"{key}/{model}/{kind}", float(number))
+                keep(found, f"{key}/{model}/{kind}", number)
     return found
 
 
@@ -187,8 +188,8 @@ def _request_costs(data: Any) -> Iterator[dict[Any, Any]]:
     """Every llmRequestCosts entry anywhere in the document, of a route or of the gateway."""
     if isinstance(data, dict):
         for key, below in data.items():
-            if key in ("llmRequestCosts", "globalLLMRequestCosts") and isinstance(below, list):
-                yield from (one for one in below if isinstance(one, dict))
+            if key in ("llmRequestCosts", "globalLLMRequestCosts"):
+                yield from mappings(below)
             else:
                 yield from _request_costs(below)
     elif isinstance(data, list):

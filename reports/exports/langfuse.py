@@ -11,6 +11,7 @@ from ...errors import ExportError
 from .candidates import LOG_PRICES
 from .made import Evidence, Made, flat_stamp, joined
 from .offer import Offer, Skipped, unspeakable
+from .reading import keep, mapping, mappings
 from .supply import Model, Supply
 
 MODELS: Final = "shadowprice.langfuse-models.jsonl"
@@ -48,15 +49,15 @@ def read_langfuse(text: str, where: str) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for one in _objects(text, where):
-        for tier in one.get("pricingTiers") or ():
-            if isinstance(tier, dict) and tier.get("isDefault"):
-                for key, price in (tier.get("prices") or {}).items():
-                    found[f"price/{one.get('modelName')}/{key}"] = float(price)
-        for key, flat in (("inputPrice", "input"), ("outputPrice", "output")):
-            if isinstance(price := one.get(key), int | float):
-                found.setdefault(f"price/{one.get('modelName')}/{flat}", float(price))
-        if one.get("name") == LOSS and isinstance(value := one.get("value"), int | float):
-            found[f"score/{one.get('id')}"] = float(value)
+        model = one.get("modelName")
+        for tier in mappings(one.get("pricingTiers")):
+            if tier.get("isDefault") is True:
+                for key, price in mapping(tier.get("prices")).items():
+                    keep(found, f"price/{model}/{key}", price)
+        keep(found, f"price/{model}/input", one.get("inputPrice"))
+        keep(found, f"price/{model}/output", one.get("outputPrice"))
+        if one.get("name") == LOSS:
+            keep(found, f"score/{one.get('id')}", one.get("value"))
     return found
 
 
@@ -168,7 +169,7 @@ def _objects(text: str, where: str) -> list[dict[str, Any]]:
                 raise ExportError("no JSON", where=f"{where}:{number}", expected=expected) from error
     if isinstance(data, dict):
         data = data["data"] if isinstance(data.get("data"), list) else [data]
-    return [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+    return mappings(data)
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -36,6 +36,8 @@ _TICK: Final = Decimal("1e-12")
 """USD per token, a millionth of a dollar per million tokens: finer than any published price."""
 _SLACK_USD: Final = 1e-9
 """USD by which a logged cost may differ from tokens times prices and still be the same number."""
+_SOLVED_FROM: Final = 10_000
+"""Different requests from which prices are solved; every request must then be reproduced."""
 _LARGEST: Final = Decimal("0.1")
 """USD per token above which a price is taken for one per thousand or per million tokens."""
 
@@ -91,14 +93,16 @@ def solved_prices(decisions: pl.DataFrame) -> TokenPrices | str:
         & pl.col("tok_input_uncached").is_not_null()
         & pl.col("tok_output").is_not_null()
     )
-    x = used.select(pl.col(c).fill_null(0).cast(pl.Float64) for c in COLUMNS.values()).to_numpy()
-    cost = used["cost_usd"].cast(pl.Float64).to_numpy()
+    tokens = used.select(pl.col(c).fill_null(0).cast(pl.Float64) for c in COLUMNS.values())
+    x, cost = tokens.to_numpy(), used["cost_usd"].cast(pl.Float64).to_numpy()
     seen = [k for k in range(len(KINDS)) if x[:, k].any()]
     if not {0, 1} <= set(seen):
         return "the logs hold no cost beside input and output tokens"
-    if len(np.unique(x, axis=0)) <= len(seen) or np.linalg.matrix_rank(x[:, seen]) < len(seen):
+    first = tokens.with_row_index().unique(COLUMNS.values(), keep="first").sort("index")["index"].to_numpy()
+    some = first[:_SOLVED_FROM]
+    if len(some) <= len(seen) or np.linalg.matrix_rank(x[some][:, seen]) < len(seen):
         return "too few different requests to tell the prices of its kinds of token apart"
-    rough = np.linalg.lstsq(x[:, seen], cost, rcond=None)[0]
+    rough = np.linalg.lstsq(x[some][:, seen], cost[some], rcond=None)[0]
     ticks = [round(price / float(_TICK)) for price in rough.tolist()]
     exact = x[:, seen] @ (np.array(ticks) * float(_TICK))
     if min(ticks) < 0 or np.abs(exact - cost).max() > _SLACK_USD * max(1.0, float(cost.max())):

@@ -12,8 +12,9 @@ from .litellm_adaptive import adaptive_routers
 from .litellm_capability import capability_thresholds
 from .made import Evidence, Made, joined, stamp_lines
 from .offer import Skipped
+from .reading import keep, mapping, read_document
 from .supply import Supply
-from .yaml_text import read_document, yaml_text
+from .yaml_text import yaml_text
 
 ROUTERS: Final = "shadowprice.litellm.yaml"
 THRESHOLDS: Final = "shadowprice.litellm-capability.yaml"
@@ -37,18 +38,16 @@ def read_litellm(text: str, where: str) -> dict[str, float]:
     data = read_document(text, where=where)
     found: dict[str, float] = {}
     for place, node in _mappings(data):
-        weights = node.get("weights")
-        if isinstance(node.get("available_models"), list) and isinstance(weights, dict):
+        if isinstance(node.get("available_models"), list):
             models = ",".join(sorted(map(str, node["available_models"])))
-            _keep(found, f"adaptive_router/{models}/quality", weights.get("quality"))
+            keep(found, f"adaptive_router/{models}/quality", mapping(node.get("weights")).get("quality"))
         if "base_threshold" in node:
-            fit = node.get("calibration")
-            named = {**node, **(fit if isinstance(fit, dict) else {})}
+            named = node | mapping(node.get("calibration"))
             for name in ("base_threshold", "slope", "intercept"):
-                _keep(found, f"capability/{name}", named.get(name))
-                _keep(found, f"capability/{place}/{name}", named.get(name))
+                keep(found, f"capability/{name}", named.get(name))
+                keep(found, f"capability/{place}/{name}", named.get(name))
         for kind, key in FILE_KEYS.items():
-            _keep(found, f"price/{place}/{kind}", node.get(key))
+            keep(found, f"price/{place}/{kind}", node.get(key))
     return found | _by_alias(data)
 
 
@@ -114,14 +113,6 @@ def _mappings(node: Any, place: str = "") -> Iterator[tuple[str, dict[Any, Any]]
 def _by_alias(data: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     for place, node in _mappings(data):
-        params = node.get("litellm_params")
-        config = params.get("adaptive_router_config") if isinstance(params, dict) else None
-        weights = config.get("weights") if isinstance(config, dict) else None
-        if isinstance(weights, dict):
-            _keep(found, f"adaptive_router/{place}/quality", weights.get("quality"))
+        config = mapping(mapping(node.get("litellm_params")).get("adaptive_router_config"))
+        keep(found, f"adaptive_router/{place}/quality", mapping(config.get("weights")).get("quality"))
     return found
-
-
-def _keep(found: dict[str, float], key: str, value: Any) -> None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        found.setdefault(key, float(value))

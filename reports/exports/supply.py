@@ -20,7 +20,7 @@ ROUTER_MODEL: Final = (pl.col("layer") == "router") & (pl.col("decision_point") 
 FORECAST: Final = "x_classifier_p_solve"
 """The raw forecast of LiteLLM's capability router, as the reader of its logs names it."""
 SAMPLED: Final = 100_000
-"""Decisions from which levels and forecasts are computed at most; more are sampled with the seed."""
+"""Decisions from which levels and forecasts are computed; of more, about as many, chosen with the seed."""
 _NEEDS_LEVELS: Final = ("litellm", "vllm-sr")
 _NEEDS_LOSSES: Final = ("focus", "langfuse")
 _NAME_LOG_NEXT: Final = "a plain, short name"
@@ -84,7 +84,7 @@ def supply(
     routed = decisions.filter(ROUTER_MODEL).with_columns(model_name().alias("model"))
     models, skipped = _models(routed, book or {})
     if target in _NEEDS_LEVELS:
-        sample = _sample(routed.collect(), seed)
+        sample = _sample(routed, seed)
         names = sorted({m.name for m in models} & set(sample["action"]))
         segments = _valued_segments(offer)
         levels = tuple(_level(sample, name, s, config, seed) for s in segments for name in names)
@@ -144,8 +144,12 @@ def _mean(values: pl.Series) -> float | None:
     return None if values.null_count() or values.is_empty() else float(values.cast(pl.Float64).mean())  # pyright: ignore[reportArgumentType]
 
 
-def _sample(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    return frame.sample(SAMPLED, seed=seed) if frame.height > SAMPLED else frame
+def _sample(frame: pl.LazyFrame, seed: int) -> pl.DataFrame:
+    """All rows, or of a large log about SAMPLED of them, chosen by their id."""
+    rows = frame.select(pl.len()).collect().item()
+    if rows > SAMPLED:
+        frame = frame.filter(pl.col("decision_id").hash(seed) < int(SAMPLED / rows * 2**64))
+    return frame.collect()
 
 
 def _valued_segments(offer: Offer) -> tuple[str, ...]:

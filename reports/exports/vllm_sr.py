@@ -10,8 +10,9 @@ from .list_prices import KINDS
 from .made import Evidence, Made, joined, stamp_lines
 from .multi_factor import multi_factor
 from .offer import Offer, Skipped
+from .reading import keep, mapping, mappings, read_document
 from .supply import Level, Model, Supply
-from .yaml_text import read_document, yaml_text
+from .yaml_text import yaml_text
 
 CONFIG: Final = "shadowprice.vllm-sr.yaml"
 SELECTION: Final = "shadowprice.vllm-sr-multi-factor.yaml"
@@ -49,26 +50,32 @@ def vllm_sr(supply: Supply) -> Made:
 
 def read_vllm_sr(text: str, where: str) -> dict[str, float]:
     """Key -> value of a router's configuration, or of a fragment of ours, that is in use."""
-    data = read_document(text, where=where)
+    data = mapping(read_document(text, where=where))
+    providers, evaluation, routing = (mapping(data.get(k)) for k in ("providers", "evaluation", "routing"))
     found: dict[str, float] = {}
-    for model in _list(data, "providers", "models"):
+    for model in mappings(providers.get("models")):
         for key in PER_MILLION.values():
-            _keep(found, f"price/{model.get('name')}/{key}", _dict(model.get("pricing")).get(key))
-    for record in _list(data, "evaluation", "records"):
+            keep(found, f"price/{model.get('name')}/{key}", mapping(model.get("pricing")).get(key))
+    for record in mappings(evaluation.get("records")):
         if record.get("benchmark") == BENCHMARK:
-            stratum = _dict(record.get("metadata")).get("stratum")
-            key = f"success/{record.get('model')}/{stratum}"
-            _keep(found, key, _dict(record.get("metrics")).get("p_success"))
-    decisions = [(str(d.get("name")), d.get("algorithm")) for d in _list(data, "routing", "decisions")]
-    ours = list(data.items()) if isinstance(data, dict) else []
-    for name, algorithm in (*decisions, *ours):
-        weights = _dict(_dict(_dict(algorithm).get("multi_factor")).get("weights"))
-        numbers = {f: w for f in _FACTORS if isinstance(w := weights.get(f), int | float) and w >= 0}
-        total = sum(numbers.values())
-        for factor, weight in numbers.items() if total > 0 else ():
-            _keep(found, f"multi_factor/{name}/{factor}", weight / total)
-            _keep(found, f"multi_factor/{factor}", weight / total)
+            about = f"{record.get('model')}/{mapping(record.get('metadata')).get('stratum')}"
+            keep(found, f"success/{about}", mapping(record.get("metrics")).get("p_success"))
+    decisions = {str(one.get("name")): one.get("algorithm") for one in mappings(routing.get("decisions"))}
+    for name, algorithm in (decisions | data).items():
+        for factor, weight in _weights(algorithm).items():
+            keep(found, f"multi_factor/{name}/{factor}", weight)
+            keep(found, f"multi_factor/{factor}", weight)
     return found
+
+
+def _weights(algorithm: Any) -> dict[str, float]:
+    """The weights of a multi_factor selection as the router scales them: to a sum of 1."""
+    given = mapping(mapping(mapping(algorithm).get("multi_factor")).get("weights"))
+    numbers: dict[str, float] = {}
+    for factor in _FACTORS:
+        keep(numbers, factor, given.get(factor))
+    total = sum(max(weight, 0.0) for weight in numbers.values())
+    return {factor: max(weight, 0.0) / total for factor, weight in numbers.items()} if total > 0 else {}
 
 
 def _config(supply: Supply) -> Made:
@@ -147,17 +154,3 @@ def _benchmark() -> dict[str, Any]:
         for name in ("p_success", "p_success_lo", "p_success_hi")
     ]
     return {"id": BENCHMARK, "display_name": "Success in the logs (shadowprice)", "metrics": metrics}
-
-
-def _dict(node: Any) -> dict[Any, Any]:
-    return node if isinstance(node, dict) else {}
-
-
-def _list(data: Any, section: str, name: str) -> list[dict[Any, Any]]:
-    found = _dict(_dict(data).get(section)).get(name)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-
-
-def _keep(found: dict[str, float], key: str, value: Any) -> None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        found.setdefault(key, float(value))

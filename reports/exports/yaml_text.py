@@ -1,4 +1,4 @@
-"""YAML that a person reviews: a writer with comments in which every text is quoted, and a safe reader."""
+"""YAML that a person reviews: with comments, and with every text in quotes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ _PLAIN_KEY: Final = re.compile(
     r"(?!(?:yes|no|on|off|true|false|null)$)[a-zA-Z][a-zA-Z0-9_]{2,40}", re.IGNORECASE
 )
 """Keys that every YAML reads as the text that they are; all others are quoted."""
-_LONGEST: Final = 16_000_000
-"""Bytes of a configuration in use that are read; real ones have thousands."""
 
 
 def yaml_text(value: Mapping[str, Any], *, head: Sequence[str] = ()) -> str:
@@ -30,31 +28,6 @@ def yaml_text(value: Mapping[str, Any], *, head: Sequence[str] = ()) -> str:
     """
     lines = [f"# {json.dumps(line, ensure_ascii=False)[1:-1]}".rstrip() for line in head]
     return "\n".join([*lines, *_block(value, "")]) + "\n"
-
-
-def read_document(text: str, *, where: str) -> Any:
-    """The JSON or YAML document that `text` holds, read without running or resolving anything in it.
-
-    Raises: ExportError when it is neither, or holds YAML and PyYAML is not installed.
-    """
-    if len(text) > _LONGEST:
-        raise ExportError(f"{len(text)} characters", where=where, expected=f"at most {_LONGEST}")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass  # not JSON: YAML, or nothing that we know
-    try:
-        import yaml
-    except ImportError as error:
-        raise ExportError(
-            "YAML, and no reader for it", where=where, cure="pip install pyyaml, or give the file as JSON."
-        ) from error
-    try:
-        documents = list(yaml.safe_load_all(text))
-        return documents[0] if len(documents) == 1 else documents
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        line = str(error).partition("\n")[0]
-        raise ExportError(f"neither JSON nor YAML: {line}", where=where) from error
 
 
 def _block(value: Any, margin: str) -> list[str]:

@@ -139,7 +139,7 @@ def test_what_was_never_billed_is_listed_and_not_billed() -> None:
     rows = decisions({"cost_source": "priced"}, {"ts": None, "cost_usd": 0.5}, {"cost_usd": None}, {})
     usage, left = usage_rows(rows, ledger(), losses())
     assert usage["billed"].sum() == 100_000_000
-    assert {one.about: one.reason.split(",")[0] for one in left} == {
+    assert {one.about: one.reason.partition(",")[0] for one in left} == {
         "1 decisions, 0.10 USD": "priced from a list by ingest",
         "1 decisions, 0.50 USD": "no time",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,11 @@ import polars as pl
 import pytest
 import yaml
 from door import knock
+from hypothesis import given
+from hypothesis import strategies as st
+from mutation import ODD, mutated
 from shadowprice import summary
+from shadowprice.errors import ExportError
 from shadowprice.estimators.policy_value import policy_value
 from shadowprice.exporting import Exported
 from shadowprice.reports.exports import envoy, focus, langfuse, litellm, vllm_sr
@@ -103,7 +108,7 @@ def ledger_of(frame: pl.DataFrame, better: str, other: str) -> pl.LazyFrame:
     return made.with_columns(**{k: pl.lit(v) for k, v in (columns | texts).items()}).lazy()
 
 
-def given(
+def stored(
     store: Log, target: str, *, better: str = "cheap", other: str = "frontier", **options: Any
 ) -> Supply:
     kept: Any = store
@@ -127,6 +132,10 @@ def everything(**changes: Any) -> Supply:
     losses = pl.DataFrame([at | ends | lost]).select(*LOSSES)
     usage = pl.DataFrame([at | ends | sums | {"day": datetime(2026, 11, 3, tzinfo=UTC).date()}])
     return supplied(**({"losses": losses, "usage": usage} | changes))
+
+
+WRITTEN = {target: {k: str(v) for k, v in made_for(everything(), target).files.items()} for target in SHAPED}
+"""Target -> its files."""
 
 
 def billed(target: str, made: Made) -> Any:
@@ -200,7 +209,7 @@ def test_a_name_full_of_grammar_survives_in_every_shape(target: str) -> None:
 def test_a_name_that_hides_something_is_left_out_and_listed(target: str, name: str) -> None:
     """Kills: a line break, a direction mark or 10 kB of a model's name in a configuration."""
     store = log("cheap", "frontier", name)
-    source = given(store, target)
+    source = stored(store, target)
     made = made_for(source, target)
     assert made.files
     assert not [text for text in made.files.values() if name in str(text)]
@@ -211,7 +220,7 @@ def test_a_name_that_hides_something_is_left_out_and_listed(target: str, name: s
 def test_the_facts_of_the_models_come_from_the_log() -> None:
     """Kills: a price of another model, a level of the wrong segment, a forecast lost."""
     store = log("cheap", "frontier")
-    source = given(store, "litellm")
+    source = stored(store, "litellm")
     assert [m.name for m in source.models] == ["cheap", "frontier"]
     for one in source.models:
         assert one.prices is not None
@@ -233,12 +242,12 @@ def test_a_level_that_the_log_does_not_identify_has_a_reason() -> None:
     unknown = store.frame.with_columns(
         propensity=pl.lit(None, pl.Float64), propensity_source=pl.lit("unknown"), **lists
     )
-    one = given(Log(unknown), "vllm-sr").level("cheap", "all")
+    one = stored(Log(unknown), "vllm-sr").level("cheap", "all")
     assert one is not None
     assert one.value is None
     assert one.reason == "no propensity is logged"
     unlabelled = Log(store.frame.with_columns(quality=pl.lit(None, pl.Float64)))
-    silent = given(unlabelled, "vllm-sr").level("cheap", "all")
+    silent = stored(unlabelled, "vllm-sr").level("cheap", "all")
     assert silent is not None
     assert silent.reason == "no labelled decision in all"
 
@@ -247,12 +256,12 @@ def test_a_price_file_goes_before_the_log_and_a_missing_price_names_it() -> None
     """Kills: a discount that was billed, sold as a list price although the list is at hand."""
     store = log("cheap", "frontier")
     book = {"cheap": token_prices("0.3", "2")}
-    cheap, frontier = given(store, "envoy", book=book).models
+    cheap, frontier = stored(store, "envoy", book=book).models
     assert cheap.prices == book["cheap"]
     assert frontier.prices is not None
     noisy = Log(store.frame.with_columns(cost_usd=pl.col("cost_usd") * (1 + pl.col(FORECAST))))
     for target in ("litellm", "vllm-sr", "envoy", "langfuse"):
-        made = made_for(given(noisy, target), target)
+        made = made_for(stored(noisy, target), target)
         told = [one for one in made.skipped if "--prices FILE" in one.log_next]
         assert {one.about for one in told} >= {"cheap", "frontier"}
     assert set(COLUMNS.values()) <= set(store.frame.columns)
@@ -274,6 +283,27 @@ def test_a_number_in_use_inside_the_new_interval_is_kept(target: str, tmp_path: 
     later = replace(made, evidence=tuple(moved))
     changed = differences(source.offer, later, in_use, target)
     assert [d for d in changed if d.change == "changed" and d.why]
+
+
+@pytest.mark.parametrize("target", SHAPED)
+@given(st.data())
+def test_a_damaged_configuration_is_read_as_far_as_it_goes(target: str, data: st.DataObject) -> None:
+    """Kills: a traceback from a config in which one value is of another type than expected."""
+    reader = TARGETS[target].read
+    assert reader is not None
+    for name, text in WRITTEN[target].items():
+        if name.endswith(".csv"):
+            place = data.draw(st.integers(0, len(text)))
+            damaged = text[:place] + data.draw(st.sampled_from([str(odd) for odd in ODD])) + text[place + 9 :]
+        else:
+            lines = name.endswith(".jsonl")
+            content = [json.loads(x) for x in text.splitlines()] if lines else yaml.safe_load(text)
+            damaged = json.dumps(mutated(data, content))
+        try:
+            found = reader(damaged, name)
+        except ExportError:
+            found = {}  # told in one line
+        assert all(math.isfinite(value) for value in found.values())
 
 
 @pytest.mark.parametrize("target", SHAPED)

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from shadowprice.errors import ExportError
-from shadowprice.reports.exports.yaml_text import read_document, yaml_text
+from shadowprice.reports.exports.reading import read_document
+from shadowprice.reports.exports.yaml_text import yaml_text
 
 PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")), max_size=40)
 SCALARS = st.one_of(
