@@ -57,7 +57,7 @@ def menu_incentives(scores: Scores, task_value: Array, menu: pl.DataFrame) -> pl
     """Slack of every incentive constraint V_k q_mk - p_k >= V_k q_mj - p_j, USD per task (paper Eq. 5).
 
     menu: one row per tier with `tier`, `price_usd` per task and the `action` that serves it. task_value: (n,)
-    V in USD per task. The decisions fall into as many bins of V as there are tiers, from low to high; bin k
+    V in USD per task. The decisions fall into as many bins of V as there are tiers, low to high, ties kept together; bin k
     is meant to take the k-th tier by price, or to buy at all (`other` 'none'). Slack is the mean over the bin
     of V_i (psi_ik - psi_ij) - (p_k - p_j) with doubly robust scores and a CR3 t interval; `holds` is 'yes' or
     'no' where the interval excludes 0, else 'inconclusive', and null with a reason where it has none.
@@ -76,7 +76,8 @@ def menu_incentives(scores: Scores, task_value: Array, menu: pl.DataFrame) -> pl
         inside = known & (np.searchsorted(edges[1:-1], np.where(known, task_value, 0.0), side="right") == k)
         for other in (*(t for t in tiers if t != own), None):
             row = _constraint(scores, task_value, own, other, inside)
-            rows.append({"bin": k, "v_from": edges[k], "v_to": edges[k + 1], **row})
+            ends = [float(v) if np.isfinite(v) else None for v in edges[k : k + 2]]
+            rows.append({"bin": k, "v_from": ends[0], "v_to": ends[1], **row})
     return pl.DataFrame(rows, schema=MENU, orient="row")
 
 
@@ -145,10 +146,23 @@ def _tiers(scores: Scores, menu: pl.DataFrame) -> list[_Tier]:
 
 
 def _edges(value: Array, bins: int) -> Array:
-    """(bins + 1,) quantiles of V."""
+    """(bins + 1,) smallest value of each bin, then the largest of all; as equal in size as ties allow.
+
+    Equal values are never split: V is often one number per task class. Infinite for a bin that is left empty.
+    """
     if value.size == 0:
-        return np.full(bins + 1, np.nan)
-    return np.quantile(value, np.linspace(0.0, 1.0, bins + 1)).astype(np.float64)
+        return np.full(bins + 1, np.inf)
+    levels, counts = np.unique(value, return_counts=True)
+    below = np.cumsum(counts)[:-1] / value.size
+    edges, last = [float(levels[0])], -1
+    for k in range(1, bins):
+        left = below[last + 1 :]
+        if left.size == 0:
+            edges.append(math.inf)
+            continue
+        last += 1 + int(np.abs(left - k / bins).argmin())
+        edges.append(float(levels[last + 1]))
+    return np.array([*edges, float(levels[-1])])
 
 
 def _constraint(

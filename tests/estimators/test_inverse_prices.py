@@ -66,7 +66,7 @@ def test_the_truth_is_in_the_set_and_more_choices_narrow_it() -> None:
 
 
 def test_the_ends_are_where_the_loss_reaches_what_is_allowed() -> None:
-    """Kills a range from another programme: with one price, the loss at each end is the allowance, by hand."""
+    """Kills a range from another programme: with one price, the ends are those of a grid."""
     found = ruled(2, known=(False, True, True, False))
     only = sets(found)[2]
     allowed = MATERIAL * float(np.abs(found.choices.x[:, :, 1]).mean())
