@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SchemaError
+from .prompt_prices import TokenPrices
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -69,6 +70,14 @@ class PrefixReplay:
         """Share of the lookups that LRU caches of the given sizes hit."""
         found = np.sort(self.distance[self.distance > 0])
         return np.searchsorted(found, blocks, side="right") / self.distance.size
+
+    def worth_usd(self, blocks: Ints, *, prices: TokenPrices, block_tok: int) -> Array:
+        """USD that LRU caches of the given sizes save over the trace, net: hits at the saving per token, less
+        misses, which are written, at the premium. block_tok: tokens of a block, the last of a prompt
+        included.
+        """
+        hits = self.hit_rate(blocks) * self.distance.size
+        return block_tok * (hits * prices.saving - (self.distance.size - hits) * prices.premium)
 
 
 def replay(trace: PrefixTrace) -> PrefixReplay:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from paths import shared_data
 from shadowprice.errors import SchemaError
 from shadowprice.estimators.capital.prefix_replay import PrefixTrace, replay
+from shadowprice.estimators.capital.prompt_prices import TokenPrices
 
 Prompts = list[list[int]]
 
@@ -74,6 +75,15 @@ def test_ages_run_from_the_first_writing_and_idle_times_from_the_last_touch() ->
     assert found.idle_s[[1, 3, 4]].tolist() == [10.0, 15.0, 15.0]
     assert np.isnan(found.age_s[[0, 2]]).all()
     assert (found.distinct, found.infinite_rate) == (2, 0.6)
+
+
+def test_the_worth_of_a_cache_is_its_hits_less_what_its_misses_cost_to_write() -> None:
+    """Kills a value without the premium: 3 hits save 2.7 USD a token each, 2 misses cost .75 more, 10
+    tokens."""
+    found = replay(trace([[0], [0, 1], [0, 1]]))
+    prices = TokenPrices(fresh=3.0, read=0.3, write=3.75)
+    worth = found.worth_usd(np.array([0, 2]), prices=prices, block_tok=10)
+    assert worth == pytest.approx([-10 * 5 * 0.75, 10 * (3 * 2.7 - 2 * 0.75)])
 
 
 @pytest.mark.parametrize(
