@@ -57,10 +57,11 @@ def menu_incentives(scores: Scores, task_value: Array, menu: pl.DataFrame) -> pl
     """Slack of every incentive constraint V_k q_mk - p_k >= V_k q_mj - p_j, USD per task (paper Eq. 5).
 
     menu: one row per tier with `tier`, `price_usd` per task and the `action` that serves it. task_value: (n,)
-    V in USD per task. The decisions fall into as many bins of V as there are tiers, low to high, ties kept together; bin k
-    is meant to take the k-th tier by price, or to buy at all (`other` 'none'). Slack is the mean over the bin
-    of V_i (psi_ik - psi_ij) - (p_k - p_j) with doubly robust scores and a CR3 t interval; `holds` is 'yes' or
-    'no' where the interval excludes 0, else 'inconclusive', and null with a reason where it has none.
+    V in USD per task. The decisions fall into as many bins of V as there are tiers, from low to high, ties
+    kept together; bin k is meant to take the k-th tier by price, or to buy at all (`other` 'none'). Slack is
+    the mean over the bin of V_i (psi_ik - psi_ij) - (p_k - p_j) with doubly robust scores and a CR3 t
+    interval; `holds` is 'yes' or 'no' where the interval excludes 0, else 'inconclusive', and null with a
+    reason where it has none.
 
     Raises: SchemaError for a menu that is no menu, PriceError for a price that is none.
     Source: Mussa & Rosen 1978; paper Eq. 5.

@@ -42,7 +42,8 @@ def risk_prices(
     'incident_rate' (event/decision); 'accounting_risk_price' (USD/event, mean loss of one incident);
     'risk_charge' (USD/decision, their product); its loads: 'knightian_load' and 'cvar_load' (USD/USD) and the
     prices under them, 'accounting_risk_price_knightian', a bound, and 'accounting_risk_price_cvar'; and
-    'irreversible_risk_load' with its option value of asking. Never averaged with the revealed or implied
+    'irreversible_risk_load' with its option value of asking. Classes are as logged, so the Knightian load is of
+    sampling, tail and cap: a hidden cause of the choice cannot change what happened. Never averaged with the revealed or implied
     price. Without an incident the rate has a one-sided bound that holds with 95 %, the charge one where a
     loss per incident is known, and neither has a value: no incident is not no risk.
 

@@ -48,7 +48,7 @@ def rows(found: pl.DataFrame) -> dict[tuple[str, str], dict[str, object]]:
 
 
 def test_a_menu_that_sorts_keeps_every_constraint(market: tuple[Scores, np.ndarray]) -> None:
-    """Kills a sign, swapped tiers and a forgotten price; and bins that split the half of customers with V 1."""
+    """Kills a sign, swapped tiers and a forgotten price; and bins that split the customers of V 1."""
     found = rows(menu_incentives(*market, menu(0.1, 2.5)))
     by_hand = {
         ("Basic", "Pro"): 1 * (0.4 - 0.8) + 2.4,
