@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from .engine import Engine
 from .replay import Replay
 from .requests import Array, Ints, Requests
 
@@ -19,6 +20,9 @@ FEWEST: Final = 20
 """Requests per stratum that are deleted even if the work then exceeds the bound."""
 BUDGET: Final = 1_500_000
 """Requests that the paired paths may serve in all; about 20 seconds."""
+JITTERS: Final = 8
+"""Paths with slightly moved arrivals to which the deletions are dealt."""
+_LEAST_S: Final = 1e-4
 BEHIND: Final = 20_000
 """Requests behind a deleted one after which its path ends, whether it met the other or not."""
 
@@ -50,27 +54,55 @@ def delete_each(requests: Requests, replays: list[Replay], *, rng: np.random.Gen
     """Marginal external delay of a stratified sample of requests, by load and size.
 
     D_i = sum over j of latency_j(with i) - latency_j(without i). The engine is deterministic, so both paths
-    have the same luck. Up to PER_STRATUM requests of each load and size, fewer where the paths are long.
+    have the same luck; but where they never idle, the least shift of a step goes on to move who meets whom.
+    So the sample is dealt to JITTERS paths, whose arrivals are moved by less than a step: their luck then
+    averages out. Up to PER_STRATUM requests of each load and size, fewer where the paths are long.
 
     Source: METHODS F1 (b), J.
     """
     picked, weight = _sample(requests, replays, rng)
-    delay, own, suffered = np.zeros(picked.size), np.zeros(picked.size), np.zeros(len(requests.tenants))
-    place = {int(row): k for k, row in enumerate(picked)}
-    cut = 0
+    deal = rng.permutation(np.arange(picked.size) % JITTERS)
+    found = [np.zeros(picked.size), np.zeros(picked.size), np.zeros(len(requests.tenants)), np.zeros(1)]
     for one in replays:
-        mine = np.flatnonzero(np.isin(one.rows, picked))
-        base = one.engine.serve(set(mine.tolist()))
-        for i in mine.tolist():
-            alone = one.engine.without(i, base, behind=BEHIND)
-            others = np.fromiter(alone.last, dtype=np.int64, count=len(alone.last))
-            ends = np.fromiter(alone.last.values(), dtype=float, count=others.size)
-            waited = one.latency_s[others] + requests.time_s[one.rows[others]] - ends
-            tenant, k = requests.tenant[one.rows[others]], place[int(one.rows[i])]
-            delay[k], own[k] = waited.sum(), waited[tenant == requests.tenant[one.rows[i]]].sum()
-            suffered += weight[k] * np.bincount(tenant, weights=waited, minlength=suffered.size)
-            cut += others.size >= BEHIND
-    return Deletions(rows=picked, delay_s=delay, own_s=own, weight=weight, suffered_s=suffered, cut=cut)
+        place = np.searchsorted(picked, one.rows)
+        known = picked[np.minimum(place, picked.size - 1)] == one.rows
+        for k in range(JITTERS):
+            mine = np.flatnonzero(known & (deal[np.minimum(place, picked.size - 1)] == k))
+            if mine.size:
+                _delete(requests, one, jittered(one.engine, rng), mine, place[mine], weight, found)
+    delay, own, suffered, cut = found
+    return Deletions(
+        rows=picked, delay_s=delay, own_s=own, weight=weight, suffered_s=suffered, cut=int(cut[0])
+    )
+
+
+def jittered(engine: Engine, rng: np.random.Generator) -> Engine:
+    """The same engine with every arrival later by less than a step, in the same order."""
+    queue = engine.queue
+    moved = np.sort(np.array(queue.time) + rng.uniform(0.0, max(engine.rate.base_s, _LEAST_S), engine.n))
+    return Engine(replace(queue, time=moved.tolist()), engine.rate, engine.limits)
+
+
+def _delete(
+    requests: Requests,
+    one: Replay,
+    engine: Engine,
+    mine: Ints,
+    place: Ints,
+    weight: Array,
+    found: list[Array],
+) -> None:
+    """Add what deleting `mine`, positions in the replay, says to `found`: delay, own, suffered, cut."""
+    delay, own, suffered, cut = found
+    base = engine.serve(set(mine.tolist()))
+    for i, k in zip(mine.tolist(), place.tolist(), strict=True):
+        alone = engine.without(i, base, behind=BEHIND).last
+        others = one.rows[np.fromiter(alone, dtype=np.int64, count=len(alone))]
+        waited = np.array([base.last[j] - end for j, end in alone.items()])
+        tenant = requests.tenant[others]
+        delay[k], own[k] = waited.sum(), waited[tenant == requests.tenant[one.rows[i]]].sum()
+        suffered += weight[k] * np.bincount(tenant, weights=waited, minlength=suffered.size)
+        cut += others.size >= BEHIND
 
 
 def _sample(requests: Requests, replays: list[Replay], rng: np.random.Generator) -> tuple[Ints, Array]:

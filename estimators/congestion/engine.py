@@ -101,7 +101,7 @@ class Engine:
     """One replica at work on `queue` by `rate` within `limits`."""
 
     def __init__(self, queue: Queue, rate: Rate, limits: Limits) -> None:
-        self.queue, self.rate = queue, rate
+        self.queue, self.rate, self.limits = queue, rate, limits
         self.n = len(queue.time)
         self.budget = limits.token_budget or 1 << 60
         self.seats = limits.max_seqs or 1 << 60

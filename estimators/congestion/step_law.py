@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 MIN_R2: Final = 0.9
 """Share of the variance of step times that a law has to explain (METHODS F1)."""
-MIN_STEPS: Final = 200
+MIN_STEPS: Final = 100
 _ROUNDS: Final = 4
 _QUICKEST: Final = 0.01
 """Quantile of the step times below which a fitted time gets no more weight."""

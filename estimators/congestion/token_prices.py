@@ -131,7 +131,7 @@ def token_prices(
     return tuple(rows)
 
 
-def time_blocks(time_s: Array, *, hour_s: float = 3600.0, fewest: int = 20) -> Ints:
+def time_blocks(time_s: Array, *, hour_s: float = 3600.0, fewest: int = 40) -> Ints:
     """(n,) the hour of each time; where the log spans fewer than `fewest`, one of as many equal parts."""
     hour = np.floor(time_s / hour_s).astype(np.int64)
     if np.unique(hour).size >= fewest:
