@@ -124,8 +124,13 @@ def _fit(y: Array, x: Array, per_usd: Array, run: Ints, runs: int) -> LeftOut | 
 
 
 def _equal(found: LeftOut, k: int) -> float:
-    """p-value of equal marginal products: a Wald F test of the differences to the first."""
+    """p-value of equal marginal products: a Wald test of the differences to the first, as Hotelling's T^2.
+
+    Source: Pustejovsky & Tipton 2018, J. Business & Economic Statistics 36 (F for few clusters).
+    """
     contrast = np.column_stack([-np.ones(k - 1), np.eye(k - 1)])
     d = contrast @ found.theta[k:]
     cov = contrast @ found.cov[k:, k:] @ contrast.T
-    return float(stats.f.sf(d @ np.linalg.solve(cov, d) / (k - 1), k - 1, found.df))
+    rest = max(found.df - (k - 1) + 1.0, 1.0)
+    scaled = float(d @ np.linalg.solve(cov, d)) / (k - 1) * rest / found.df
+    return float(stats.f.sf(scaled, k - 1, rest))

@@ -16,7 +16,7 @@ from shadowprice.estimators.capital.acceptance import (
     tokens_per_verify,
 )
 from shadowprice.estimators.capital.spec_rows import read_rounds
-from shadowprice.estimators.capital.spec_times import CellTimes
+from shadowprice.estimators.capital.spec_times import CellTimes, step_times
 from shadowprice.estimators.capital.speculation import (
     SpeculationCell,
     speculation_cells,
@@ -294,3 +294,26 @@ def test_row_order_does_not_matter() -> None:
     """Kills sums that depend on the order of the log."""
     frame = rows(rounds=5)
     assert speculation_prices(frame.reverse(), config=Config()) == speculation_prices(frame, config=Config())
+
+
+def test_steps_that_cannot_be_are_clear_errors() -> None:
+    """Kills a KeyError, a ratio over 0 seconds and times that nobody stated."""
+    frame, steps = engine_log(prompt=400, accept=0.7, draft_s=5e-5, seed=4)
+    with pytest.raises(SchemaError, match="kv_tok"):
+        speculation_prices(frame, config=Config(), steps=steps.drop("kv_tok"))
+    with pytest.raises(SchemaError, match="step_s"):
+        speculation_prices(frame, config=Config(), steps=steps.with_columns(step_s=pl.lit(0.0)))
+    with pytest.raises(SchemaError, match="verify_s"):
+        CellTimes(step_s=1.0, verify_s=0.0)
+
+
+def test_steps_of_replicas_that_do_both_say_nothing() -> None:
+    """Kills a time with drafts that is half without: the cell is judged by its decisions instead."""
+    frame, steps = engine_log(prompt=400, accept=0.7, draft_s=5e-5, seed=4)
+    one = frame.with_columns(replica=pl.lit("plain-0"))
+    rounds = read_rounds(one, Config())
+    assert not isinstance(rounds, str)
+    assert step_times(steps, rounds) == {}
+    clear = read_rounds(frame, Config())
+    assert not isinstance(clear, str)
+    assert list(step_times(steps, clear)) == [SMALL]
