@@ -40,12 +40,12 @@ def risk_prices(
     """The accounting prices of risk at every decision point, for all decisions and each action class.
 
     'incident_rate' (event/decision); 'accounting_risk_price' (USD/event, mean loss of one incident);
-    'risk_charge' (USD/decision, their product); its loads: 'knightian_load' and 'cvar_load' (USD/USD) and the
+    'risk_charge' (USD/decision, their product); its loads 'knightian_load' and 'cvar_load' (USD/USD) and the
     prices under them, 'accounting_risk_price_knightian', a bound, and 'accounting_risk_price_cvar'; and
-    'irreversible_risk_load' with its option value of asking. Classes are as logged, so the Knightian load is of
-    sampling, tail and cap: a hidden cause of the choice cannot change what happened. Never averaged with the revealed or implied
-    price. Without an incident the rate has a one-sided bound that holds with 95 %, the charge one where a
-    loss per incident is known, and neither has a value: no incident is not no risk.
+    'irreversible_risk_load' with its option value of asking. Never averaged with the revealed or implied
+    price. Classes are as logged, so the Knightian load is of sampling, tail and cap: a hidden cause of the
+    choice cannot change what happened. Without an incident the rate has a one-sided bound that holds with
+    95 %, the charge one where a loss per incident is known, and neither a value: no incident is not no risk.
 
     Raises: SchemaError for a frame not in the layout, ConfigError where a logged loss exceeds the cap.
     Source: METHODS D1 to D5.
@@ -60,6 +60,7 @@ def risk_prices(
 
 
 def _of_point(problem: Problem, settings: RiskSettings, seed: int) -> Iterator[Price]:
+    problem = replace(problem, features=())  # what happened needs no model of what else could have
     found = exposures(problem, cap_usd=settings.cap_usd, seed=seed)
     if isinstance(found, str):
         yield _price(problem, ALL, "accounting_risk_price", "ρ_acct", _EVENT, reason=found)
