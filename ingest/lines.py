@@ -1,4 +1,4 @@
-"""Records of a JSON or CSV log, streamed: plain, gzip or zstd, in memory that a record bounds, not the file.
+"""Records of a JSON, CSV or Parquet log, streamed, in memory that a record bounds, not the file.
 
 A record that cannot be read is yielded as Rejected with its reason; the rest of the file goes on.
 """
@@ -6,24 +6,18 @@ A record that cannot be read is yielded as Rejected with its reason; the rest of
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import json
-import re
-import zlib
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import IO, Any, Final, NoReturn
 
 import ijson
 import orjson
-import pyarrow as pa
 
 from ..errors import IngestError
+from .columnar import parquet_records, plain_json
+from .opening import HEAD_BYTES, PARQUET_MAGIC, DamagedError, opened, printable, read_head
 from .seam import LogFile, Rejected
 
-HEAD_BYTES: Final = 64 * 1024
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 """Longest line that is read; a whole prompt with tool results stays far below."""
 MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
@@ -31,63 +25,30 @@ MAX_OBJECT_BYTES: Final = 64 * 1024 * 1024
 MAX_DEPTH: Final = 100
 """Deepest nesting handed to a reader, far below Python's recursion limit."""
 MAX_CELL_CHARS: Final = 1024 * 1024
-FREE_INFLATION_BYTES: Final = 256 * 1024 * 1024
-MAX_INFLATION: Final = 200
-"""Beyond the free bytes, a compressed log may grow this many times; real logs grow 5 to 50 times."""
 
-_GZIP: Final = b"\x1f\x8b"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _BOM: Final = b"\xef\xbb\xbf"
 _CHUNK: Final = 1024 * 1024
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 JsonRecord = tuple[int, dict[str, Any]]
 CsvRecord = tuple[int, dict[str, str]]
-
-
-class _DamagedError(Exception):
-    """The compressed stream ends early or is not what its magic bytes say."""
 
 
 class _TooLargeError(Exception):
     """One record needs more bytes than are held in memory."""
 
 
-def printable(text: str) -> str:
-    """`text` with control, bidirectional and undecodable characters escaped, safe in a terminal."""
-    return _CONTROL.sub(lambda hit: repr(hit.group())[1:-1], text)
-
-
-def read_head(path: Path) -> bytes:
-    """The first 64 KiB of the file, decompressed.
-
-    Raises: IngestError when the file cannot be opened or is damaged from its first block on.
-    """
-    head = b""
-    with _opened(path, name=str(path)) as stream:
-        try:
-            while len(head) < HEAD_BYTES and (more := stream.read1(HEAD_BYTES - len(head))):
-                head += more
-        except _DamagedError as error:
-            if head:
-                return head
-            raise IngestError(
-                f"compressed data cannot be read: {error}",
-                where=printable(str(path)),
-                expected="plain text, gzip or zstd",
-                cure="Copy the file again.",
-            ) from error
-    return head
-
-
 def json_records(log: LogFile) -> Iterator[JsonRecord | Rejected]:
-    """The objects of JSON Lines, of an array of objects, or of one object; with their line or record number.
+    """The objects of JSON Lines, of an array of objects, of one object, or the rows of Parquet as objects.
 
+    With each comes the number of its line or record. A Parquet row is the object that JSON would have been.
     Raises: IngestError when the file cannot be opened, or inflates beyond any real log.
     """
-    marked = read_head(log.path)
+    marked = read_head(log.path, size=log.size)
     head = marked.removeprefix(_BOM)
-    with _opened(log.path, name=log.name) as stream:
+    if head.startswith(PARQUET_MAGIC):
+        yield from _parquet_objects(log)
+        return
+    with opened(log) as stream:
         if head is not marked:
             stream.read(len(_BOM))
         if head.lstrip()[:1] == b"[":
@@ -98,6 +59,21 @@ def json_records(log: LogFile) -> Iterator[JsonRecord | Rejected]:
             yield from _json_lines(stream)
 
 
+def any_records(log: LogFile) -> Iterator[JsonRecord | CsvRecord | Rejected]:
+    """The records of a log that may be JSON, Parquet or CSV: a table is exported as any of them."""
+    head = read_head(log.path, size=log.size)
+    objects = head.startswith(PARQUET_MAGIC) or head.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
+    return json_records(log) if objects else csv_records(log)
+
+
+def _parquet_objects(log: LogFile) -> Iterator[JsonRecord | Rejected]:
+    for number, row in parquet_records(log):
+        if _too_deep(row):
+            yield Rejected(number, _too_deep_reason())
+        else:
+            yield number, {name: plain_json(value) for name, value in row.items()}
+
+
 def csv_records(log: LogFile, *, delimiter: str = ",") -> Iterator[CsvRecord | Rejected]:
     """The rows of a CSV file with a header, as text cells by column name, with the line each row begins on.
 
@@ -105,7 +81,7 @@ def csv_records(log: LogFile, *, delimiter: str = ",") -> Iterator[CsvRecord | R
     """
     csv.field_size_limit(MAX_CELL_CHARS)
     skipped: list[Rejected] = []
-    with _opened(log.path, name=log.name) as stream:
+    with opened(log) as stream:
         rows = csv.reader(_decoded(stream, skipped), delimiter=delimiter)
         header = _csv_header(rows, log)
         line = rows.line_num + 1
@@ -178,7 +154,7 @@ def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | Rejected]]:
                     size += len(line)
                 yield number, Rejected(number, _too_long(size))
                 continue
-        except _DamagedError as error:
+        except DamagedError as error:
             reason = f"compressed data is damaged or cut off ({error}); nothing after this line was read"
             yield number, Rejected(number, reason)
             return
@@ -280,7 +256,7 @@ def _is_one_object(head: bytes) -> bool:
 def _one_object(stream: IO[bytes]) -> Iterator[JsonRecord | Rejected]:
     try:
         body = stream.read(MAX_OBJECT_BYTES + 1)
-    except _DamagedError as error:
+    except DamagedError as error:
         yield Rejected(1, f"compressed data is damaged or cut off ({error})")
         return
     if len(body) > MAX_OBJECT_BYTES:
@@ -302,7 +278,7 @@ def _array(stream: IO[bytes]) -> Iterator[JsonRecord | Rejected]:
                 yield Rejected(number, _too_deep_reason())
             else:
                 yield number, value
-    except (ijson.JSONError, UnicodeDecodeError, _DamagedError) as error:
+    except (ijson.JSONError, UnicodeDecodeError, DamagedError) as error:
         told = str(error).strip().splitlines()
         detail = printable(told[0]) if told else "damaged"
         yield Rejected(
@@ -326,51 +302,3 @@ class _Budget:
         if self.left < 0:
             raise _TooLargeError
         return data
-
-
-@contextmanager
-def _opened(path: Path, *, name: str) -> Generator[io.BufferedReader]:
-    """A buffered stream of the decompressed bytes."""
-    try:
-        raw = path.open("rb")
-    except OSError as error:
-        raise IngestError(
-            f"cannot be opened: {error.strerror}", where=printable(name), cure="Check path and permissions."
-        ) from error
-    with raw:
-        magic = raw.read(4)
-        raw.seek(0)
-        if not magic.startswith((_GZIP, _ZSTD)):
-            yield raw
-            return
-        packed = path.stat().st_size
-        inner: Any = gzip.GzipFile(fileobj=raw) if magic.startswith(_GZIP) else pa.input_stream(raw, "zstd")
-        with inner:
-            limit = max(FREE_INFLATION_BYTES, MAX_INFLATION * packed)
-            yield io.BufferedReader(_Inflated(inner, limit=limit, name=name), HEAD_BYTES)
-
-
-class _Inflated(io.RawIOBase):
-    """Decompressed bytes, refused beyond `limit` and with one exception for every kind of damage."""
-
-    def __init__(self, inner: Any, *, limit: int, name: str) -> None:
-        self._inner, self._limit, self._name, self._seen = inner, limit, name, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        try:
-            data = self._inner.read1(len(buffer))
-        except (OSError, EOFError, zlib.error) as error:
-            raise _DamagedError(printable(str(error))) from error
-        self._seen += len(data)
-        if self._seen > self._limit:
-            raise IngestError(
-                f"compressed data inflates to more than {self._limit} bytes",
-                where=printable(self._name),
-                expected=f"at most {MAX_INFLATION} times its compressed size",
-                cure="Decompress the file and check what it holds.",
-            )
-        buffer[: len(data)] = data
-        return len(data)

@@ -5,7 +5,7 @@ A new log format is one module with NAME, `sniff` and `read`, and one entry in `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,11 +19,17 @@ x_*); linking spreads them over the request's decisions, and the store does not 
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One input file: where it is, the name that provenance uses, and the SHA-256 of its bytes."""
+    """One input file: where it is, the name that provenance uses, and the SHA-256 of its bytes.
+
+    size: the bytes that the digest is of and that count, whatever is appended meanwhile; None for all.
+    heard: told, while the file is read, how many of its bytes are done.
+    """
 
     path: Path
     name: str
     digest: str
+    size: int | None = None
+    heard: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

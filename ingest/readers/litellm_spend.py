@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...schemas.config import Config
 from ..convert import as_real, missing
-from ..lines import csv_records, json_records, read_head
+from ..lines import any_records
 from ..seam import Item, LogFile, Rejected
 from .litellm_rows import Call, call_items, first_token, section, tenant, text, time_of
 from .peek import csv_header, top_keys
@@ -24,8 +24,7 @@ def sniff(head: bytes) -> bool:
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Per row a router decision, a cache decision where the response cache was asked, and outcomes."""
-    is_json = read_head(log.path).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
-    for record in json_records(log) if is_json else csv_records(log):
+    for record in any_records(log):
         if isinstance(record, Rejected):
             yield record
             continue

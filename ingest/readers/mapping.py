@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ...errors import IngestError
 from ...schemas.config import Config
 from ..batches import number_as_text
+from ..columnar import parquet_records
 from ..convert import (
     TimeUnit,
     as_count,
@@ -35,7 +34,6 @@ from ..lines import csv_records, json_records, printable
 from ..seam import Item, LogFile, Rejected, Row
 from .mapping_spec import ISO, CellSpec, ClassRule, Kind, Mapping, OutcomeSpec, read_mapping
 
-_BATCH_ROWS: Final = 4096
 _MAX_MATCHED: Final = 200
 """Characters of a value that a rule's expression meets; a longer value matches no rule."""
 _FLAGS: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -102,33 +100,8 @@ def _records(mapping: Mapping, log: LogFile) -> Iterator[tuple[int, Record] | Re
     if mapping.spec.format == "csv":
         return csv_records(log, delimiter=mapping.spec.delimiter)
     if mapping.spec.format == "parquet":
-        return _parquet_records(log)
+        return parquet_records(log)
     return json_records(log)
-
-
-def _parquet_records(log: LogFile) -> Iterator[tuple[int, Record]]:
-    number = 0
-    try:
-        with pq.ParquetFile(log.path) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                for fields in _microseconds(batch).to_pylist():
-                    number += 1
-                    yield number, fields
-    except (pa.ArrowException, OSError) as error:
-        raise IngestError(
-            f"not readable as Parquet: {printable(str(error).splitlines()[0])}", where=printable(log.name)
-        ) from error
-
-
-def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """`batch` with nanosecond times cut to what Python's times can hold."""
-    fields = [
-        field.with_type(pa.timestamp("us", field.type.tz))
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns"
-        else field
-        for field in batch.schema
-    ]
-    return batch.cast(pa.schema(fields), safe=False)
 
 
 def _check_columns(mapping: Mapping, fields: Record, log: LogFile) -> None:

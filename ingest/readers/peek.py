@@ -7,14 +7,19 @@ from typing import Any, Final
 import ijson
 import orjson
 
+from ..opening import PARQUET_MAGIC
+
 MAX_RECORDS: Final = 20
 """Records that are looked at: enough to pass over a damaged first line or a preamble."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 def top_keys(head: bytes) -> list[frozenset[str]]:
-    """The keys of the first JSON objects: of the lines, or of the array's elements, or of the one object."""
-    body = head.removeprefix(_BOM).lstrip()
+    """The keys of the first JSON objects: of the lines, or of the array's elements, or of the one object.
+
+    Of a Parquet file, its columns, as of one object: its rows are read as objects too.
+    """
+    body = head.removeprefix(PARQUET_MAGIC + b"\n").removeprefix(_BOM).lstrip()
     if body[:1] == b"{":
         spread = body.split(b"\n", 1)[0].strip() == b"{"
         return (not spread and _keys_of_lines(body)) or _keys_of_stream(body, level=0)

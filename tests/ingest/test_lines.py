@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from reading import log_of
 from shadowprice.errors import IngestError
-from shadowprice.ingest import lines
+from shadowprice.ingest import lines, opening
 from shadowprice.ingest.lines import csv_records, json_records, printable, read_head
 from shadowprice.ingest.seam import Rejected
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_gzip_after_its_magic_bytes_is_refused(tmp_path: Path)
 
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills reading on while a small file inflates without end."""
-    monkeypatch.setattr(lines, "FREE_INFLATION_BYTES", 1_000_000)
+    monkeypatch.setattr(opening, "FREE_INFLATION_BYTES", 1_000_000)
     with pytest.raises(IngestError, match="inflates to more than"):
         records(gzip.compress(b'{"a": 1}\n' * 500_000), tmp_path)
 

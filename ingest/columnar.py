@@ -1,0 +1,101 @@
+"""Rows of a Parquet log, streamed, as Python values or as the JSON values that they would have been.
+
+Only the columns asked for are read, so that texts which nobody needs never enter memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import IngestError
+from .opening import FREE_INFLATION_BYTES, MAX_INFLATION, printable
+from .seam import LogFile
+
+_BATCH_ROWS: Final = 4096
+_SLICE_ROWS: Final = 256
+"""Rows that are Python objects at a time; a batch in Arrow is several times smaller."""
+
+Record = dict[str, Any]
+
+
+def parquet_records(log: LogFile, *, columns: Collection[str] | None = None) -> Iterator[tuple[int, Record]]:
+    """The rows with their number, from 1; of the named top-level `columns` those that exist, None for all.
+
+    Nanosecond times are cut to microseconds, which is what Python's times hold.
+    Raises: IngestError when the file is not readable as Parquet, or inflates beyond any real log.
+    """
+    number = 0
+    try:
+        with pq.ParquetFile(log.path) as file:
+            _check_inflation(file.metadata, log)
+            named = file.schema_arrow.names
+            wanted = None if columns is None else [name for name in named if name in columns]
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
+                rows = _microseconds(batch)
+                for start in range(0, rows.num_rows, _SLICE_ROWS):
+                    for fields in rows.slice(start, _SLICE_ROWS).to_pylist():
+                        number += 1
+                        yield number, fields
+                if log.heard is not None:
+                    log.heard(log.path.stat().st_size * number // file.metadata.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        told = str(error).splitlines() or [type(error).__name__]
+        raise IngestError(
+            f"not readable as Parquet: {printable(told[0])}",
+            where=printable(log.name),
+            cure="Decompress or copy the file again.",
+        ) from error
+
+
+def plain_json(value: Any) -> Any:
+    """`value` as JSON would spell it: times as ISO text, decimals as numbers, bytes and NaN as null."""
+    if isinstance(value, dict):
+        return {str(key): plain_json(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        if items and all(isinstance(item, tuple) for item in items):
+            return {str(key): plain_json(item) for key, item in items}  # a map column
+        return [plain_json(item) for item in items]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, bytes) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
+
+
+def _check_inflation(metadata: pq.FileMetaData, log: LogFile) -> None:
+    """Refuse a row group that says it inflates beyond any real log: Arrow would allocate what it says."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for index in range(group.num_columns):
+            chunk = group.column(index)
+            packed, size = chunk.total_compressed_size, chunk.total_uncompressed_size
+            if size > max(FREE_INFLATION_BYTES, MAX_INFLATION * packed):
+                raise IngestError(
+                    f"column {printable(chunk.path_in_schema)!r} inflates from {packed} to {size} bytes",
+                    where=printable(log.name),
+                    expected=f"at most {MAX_INFLATION} times its compressed size",
+                    cure="Check what it holds, or write it again with smaller row groups.",
+                )
+
+
+def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """`batch` with nanosecond times cut to what Python's times can hold."""
+    fields = [
+        field.with_type(pa.timestamp("us", field.type.tz))
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns"
+        else field
+        for field in batch.schema
+    ]
+    return batch.cast(pa.schema(fields), safe=False)
