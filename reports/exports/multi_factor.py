@@ -19,6 +19,7 @@ from .candidates import (
 from .made import Evidence
 from .offer import Row, Skipped
 from .supply import Level, Supply
+from .vllm_sr_evaluation import index_id, profile_ids
 
 _DIGITS: Final = 6
 _MILLION: Final = 1_000_000
@@ -122,12 +123,18 @@ def _selection(supply: Supply, value: Row) -> tuple[dict[str, Any], list[Evidenc
     if isinstance(weights, str) or isinstance(most, str) or isinstance(least, str):
         return Refused(reason="all candidates are alike in every signal", log_next=LOG_CHOICES)
     rounded = {name: round(weight, _DIGITS) for name, weight in weights.items()}
-    algorithm: dict[str, Any] = {"type": "multi_factor", "multi_factor": {"weights": rounded}}
-    if delay.metric is not None:
-        algorithm["multi_factor"]["latency_metric"] = delay.metric
+    algorithm = _algorithm(supply, value.segment, rounded, delay)
     why = f"V = {value.value:g} USD/task, {tokens:.0f} input-equivalent tokens"
     held = [_evidence(value.segment, name, rounded, (most, least), among.grade, why) for name in rounded]
     return algorithm, held, _notes(supply, among, levels, per_1m, delay, residual)
+
+
+def _algorithm(supply: Supply, segment: str, weights: Mapping[str, float], delay: Delay) -> dict[str, Any]:
+    """The selection, ranking quality by the success that was measured in the segment."""
+    profiles = profile_ids(level.segment for level in supply.levels if level.value is not None)
+    quality = {"index": index_id(profiles[segment]), "on_missing": "exclude"}
+    metric = {} if delay.metric is None else {"latency_metric": delay.metric}
+    return {"type": "multi_factor", "multi_factor": {"weights": weights, "quality": quality, **metric}}
 
 
 def _levels(supply: Supply, among: Candidates) -> dict[str, Level] | Refused:
@@ -202,7 +209,7 @@ def _notes(
     where = f"multi_factor {among.segment}"
     notes = [
         f"{where}: for exactly {', '.join(among.names)}; ranges {', '.join(spans)}",
-        f"{where}: the match is local: other ranges, candidates or quality signals need other weights",
+        f"{where}: the match is local: other ranges, candidates or quality indices need other weights",
         *residual_warning(where, residual),
     ]
     if out := among.left_out(supply):

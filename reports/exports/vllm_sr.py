@@ -9,15 +9,15 @@ from .candidates import LOG_CHOICES, LOG_PRICES
 from .list_prices import KINDS
 from .made import Evidence, Made, joined, stamp_lines
 from .multi_factor import multi_factor
-from .offer import Offer, Skipped
+from .offer import Skipped
 from .reading import keep, mapping, mappings, read_document
 from .supply import Level, Model, Supply
+from .vllm_sr_evaluation import BENCHMARK, METRIC, evaluation, literal
 from .yaml_text import yaml_text
 
 CONFIG: Final = "shadowprice.vllm-sr.yaml"
 SELECTION: Final = "shadowprice.vllm-sr-multi-factor.yaml"
 VERSION: Final = "v0.3"
-BENCHMARK: Final = "shadowprice_success"
 PER_MILLION: Final[Mapping[str, str]] = dict(
     zip(
         KINDS,
@@ -55,17 +55,22 @@ def read_vllm_sr(text: str, where: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for model in mappings(providers.get("models")):
         for key in PER_MILLION.values():
-            keep(found, f"price/{model.get('name')}/{key}", mapping(model.get("pricing")).get(key))
+            keep(found, f"price/{_meant(model.get('name'))}/{key}", mapping(model.get("pricing")).get(key))
     for record in mappings(evaluation.get("records")):
         if record.get("benchmark") == BENCHMARK:
-            about = f"{record.get('model')}/{mapping(record.get('metadata')).get('stratum')}"
-            keep(found, f"success/{about}", mapping(record.get("metrics")).get("p_success"))
+            stratum = mapping(record.get("metadata")).get("stratum")
+            about = f"success/{_meant(record.get('model'))}/{_meant(stratum)}"
+            keep(found, about, mapping(record.get("metrics")).get(METRIC))
     decisions = {str(one.get("name")): one.get("algorithm") for one in mappings(routing.get("decisions"))}
     for name, algorithm in (decisions | data).items():
         for factor, weight in _weights(algorithm).items():
             keep(found, f"multi_factor/{name}/{factor}", weight)
             keep(found, f"multi_factor/{factor}", weight)
     return found
+
+
+def _meant(text: Any) -> str:
+    return str(text).replace("$$", "$")
 
 
 def _weights(algorithm: Any) -> dict[str, float]:
@@ -80,7 +85,7 @@ def _weights(algorithm: Any) -> dict[str, float]:
 
 def _config(supply: Supply) -> Made:
     models: list[dict[str, Any]] = []
-    records: list[dict[str, Any]] = []
+    known: list[Level] = []
     evidence: list[Evidence] = []
     skipped: list[Skipped] = []
     for model in supply.models:
@@ -89,20 +94,20 @@ def _config(supply: Supply) -> Made:
             skipped.append(Skipped.of(name="pricing", about=model.name, reason=why, log_next=LOG_PRICES))
             continue
         pricing, held = _pricing(model)
-        models.append({"name": model.name, "pricing": {"currency": "USD", **pricing}})
+        models.append({"name": literal(model.name), "pricing": {"currency": "USD", **pricing}})
         evidence += held
     for level in supply.levels:
         if level.value is None or level.lower is None or level.upper is None:
             reason, about = level.reason or "not identified", f"{level.action} in {level.segment}"
             skipped.append(Skipped.of(name="p_success", about=about, reason=reason, log_next=LOG_CHOICES))
             continue
-        records.append(_record(supply.offer, level))
+        known.append(level)
         evidence.append(_success(level))
     content: dict[str, Any] = {"version": VERSION}
     content |= {"providers": {"models": models}} if models else {}
-    content |= {"evaluation": {"benchmarks": [_benchmark()], "records": records}} if records else {}
+    content |= {"evaluation": evaluation(supply.offer, known)} if known else {}
     files: dict[str, str | bytes] = {}
-    if models or records:
+    if models or known:
         files[CONFIG] = yaml_text(content, head=stamp_lines(supply.offer))
     return Made(files=files, evidence=tuple(evidence), skipped=tuple(skipped))
 
@@ -118,22 +123,6 @@ def _pricing(model: Model) -> tuple[dict[str, float], list[Evidence]]:
     return pricing, held
 
 
-def _record(offer: Offer, level: Level) -> dict[str, Any]:
-    measured = {"measured_at": offer.window[1][:10]} if offer.window[1] else {}
-    return {
-        "model": level.action,
-        "benchmark": BENCHMARK,
-        **measured,
-        "source": f"shadowprice run {offer.run_id} grade A",
-        "metrics": {"p_success": level.value, "p_success_lo": level.lower, "p_success_hi": level.upper},
-        "metadata": {
-            "stratum": level.segment,
-            "decisions": level.n,
-            "valid_until": offer.valid_until or "",
-        },
-    }
-
-
 def _success(level: Level) -> Evidence:
     assert level.value is not None
     key = f"success/{level.action}/{level.segment}"
@@ -146,11 +135,3 @@ def _success(level: Level) -> Evidence:
         grade="A",
         why=f"doubly robust mean had it always been taken, {level.n} decisions",
     )
-
-
-def _benchmark() -> dict[str, Any]:
-    metrics = [
-        {"id": name, "unit": "proportion", "direction": "higher_is_better", "range": [0.0, 1.0]}
-        for name in ("p_success", "p_success_lo", "p_success_hi")
-    ]
-    return {"id": BENCHMARK, "display_name": "Success in the logs (shadowprice)", "metrics": metrics}

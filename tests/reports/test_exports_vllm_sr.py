@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from shadowprice.reports.exports.export import made_for
 from shadowprice.reports.exports.multi_factor import factor_weights
 from shadowprice.reports.exports.supply import Level, Supply
 from shadowprice.reports.exports.vllm_sr import CONFIG, SELECTION, read_vllm_sr
+from shadowprice.reports.exports.vllm_sr_evaluation import profile_ids
 from shadowprice.schemas.config import parse_config
 
 from tests.reports.exports_supply import (
@@ -111,7 +116,7 @@ def test_the_published_schema_takes_the_fragment(schema: dict[str, Any]) -> None
     record = made["evaluation"]["records"][0]
     assert record["metrics"] == pytest.approx({"p_success": 0.7, "p_success_lo": 0.68, "p_success_hi": 0.72})
     assert record["source"] == "shadowprice run 7f3a grade A"
-    assert record["metadata"]["stratum"] == "all"
+    assert (record["metadata"]["stratum"], record["benchmark"]) == ("all", "shadowprice/success@1")
 
 
 def test_the_published_schema_takes_the_selection(schema: dict[str, Any]) -> None:
@@ -208,11 +213,88 @@ routing: {decisions: [{name: d, algorithm: {multi_factor: {weights: {quality: 2,
     assert not [key for key in found if key.startswith("success")]
 
 
-def test_a_hostile_name_is_one_text_in_the_config(schema: dict[str, Any]) -> None:
-    """Kills: `: &y` or `${HOME}` from a model's name as YAML of the router."""
+def whole(selection: dict[str, Any], fragment: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """A complete configuration of a router that took the fragment over."""
+    backend = {"endpoint": "127.0.0.1:8000", "protocol": "http"}
+    prices = {one["name"]: one["pricing"] for one in fragment["providers"]["models"]}
+    models = [{"name": n, "backend_refs": [{"name": "b", **backend}], "pricing": prices[n]} for n in names]
+    decision = {
+        "name": "default",
+        "priority": 1,
+        "rules": {"operator": "AND", "conditions": []},
+        "modelRefs": [{"model": n} for n in names],
+        "algorithm": selection,
+    }
+    return fragment | {
+        "listeners": [{"name": "http", "address": "127.0.0.1", "port": 8899}],
+        "providers": {"models": models},
+        "routing": {"modelCards": [{"name": n} for n in names], "decisions": [decision]},
+    }
+
+
+PARSE = """
+import json, sys, yaml
+yaml.SafeLoader = yaml.CSafeLoader  # the catalogue that it validates against has 38,000 lines
+from cli.parser import ConfigParseError, parse_user_config
+from cli.validator import validate_user_config
+try:
+    made = parse_user_config(sys.argv[1], log_summary=False)
+except ConfigParseError as error:
+    print(json.dumps({"errors": [str(error)]}))
+else:
+    told = validate_user_config(made, log_summary=False) if sys.argv[2] == "references" else []
+    errors = [str(error) for error in told]
+    print(json.dumps({"errors": errors, **made.model_dump(mode="json", include={"providers", "evaluation"})}))
+"""
+
+
+def parsed(config: dict[str, Any], folder: Path, *, check: str = "shape") -> dict[str, Any]:
+    """What the router's own parser makes of a configuration, in a process of its own (it is `cli`)."""
+    try:
+        files("vllm-sr")
+    except PackageNotFoundError:
+        pytest.skip("vllm-sr is not installed: its parser is in no other package")
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", PARSE, str(path), check], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_routers_own_parser_takes_a_config_with_the_exports(tmp_path: Path) -> None:
+    """Kills: a benchmark without profile, domain or version, which it asks for; an index of nothing."""
+    source = supplied(config=SLOW)
+    fragment, (selection,) = read(source, CONFIG), read(source, SELECTION).values()
+    made = parsed(whole(selection, fragment, ["cheap", "frontier"]), tmp_path, check="references")
+    assert made["errors"] == []
+    assert selection["multi_factor"]["quality"]["index"] in {i["id"] for i in made["evaluation"]["indices"]}
+    assert made["providers"]["models"][0]["pricing"]["prompt_per_1m"] == 0.25
+
+
+def test_the_parser_is_one_that_can_refuse(tmp_path: Path) -> None:
+    """Kills: a check by a parser that takes whatever it is given."""
+    fragment = read(supplied(), CONFIG)
+    fragment["evaluation"]["records"][0]["benchmark"] = "no version"
+    assert parsed(whole({"type": "static"}, fragment, ["cheap"]), tmp_path)["errors"]
+
+
+def test_segments_have_indices_of_their_own() -> None:
+    """Kills: two segments whose names differ in punctuation, ranked by one another's success."""
+    ids = profile_ids(["all", "x_task=a b", "x_task=a-b", "x_task=ü", "x_task=ö"])
+    assert len(set(ids.values())) == 5
+    assert all(re.fullmatch("[a-z0-9][a-z0-9-]*", own) for own in ids.values())
+
+
+def test_a_hostile_name_is_one_text_in_the_config(tmp_path: Path) -> None:
+    """Kills: `: &y` or `${HOME}` from a model's name as YAML, or as a variable, of the router."""
     models = (*MODELS, model(HOSTILE, token_prices("1", "4")))
-    made = read(supplied(models=models, levels=(*LEVELS, level(HOSTILE, 0.5))), CONFIG)
-    Draft202012Validator(schema).validate(made)
-    assert HOSTILE in [one["name"] for one in made["providers"]["models"]]
-    assert HOSTILE in [one["model"] for one in made["evaluation"]["records"]]
-    assert read(supplied(replace(GOOD, action=HOSTILE), models=models), CONFIG)
+    levels = (*LEVELS, level(HOSTILE, 0.5))
+    made = read(supplied(replace(GOOD, action=HOSTILE), models=models, levels=levels), CONFIG)
+    meant = HOSTILE.replace("$", "$$")  # the router reads $$ as $, and ${HOME} as its home
+    assert meant in [one["name"] for one in made["providers"]["models"]]
+    assert meant in [one["model"] for one in made["evaluation"]["records"]]
+    loaded = parsed(whole({"type": "static"}, made, ["cheap", meant]), tmp_path)
+    assert meant in [one["name"] for one in loaded["providers"]["models"]]
+    assert f"price/{HOSTILE}/prompt_per_1m" in read_vllm_sr(yaml.safe_dump(made), "c")
