@@ -7,7 +7,7 @@ from typing import Final, cast
 from ...errors import ConfigError, IngestError
 from ..lines import printable
 from ..seam import Reader
-from . import azure_llm, litellm, litellm_spend, mooncake, otlp, tau_bench
+from . import azure_llm, langfuse, litellm, litellm_spend, mooncake, otlp, tau_bench
 
 READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, otlp),
@@ -16,6 +16,7 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, tau_bench),
     cast(Reader, azure_llm),
     cast(Reader, mooncake),
+    cast(Reader, langfuse),
 )
 PARQUET_MAGIC: Final = b"PAR1"
 

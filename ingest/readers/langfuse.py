@@ -1,0 +1,75 @@
+"""Langfuse export (JSON, JSON Lines, CSV): observations to decisions, traces to contexts, scores to outcomes.
+
+Tokens: disjoint keys (cached ones apart) unless a row's own total proves otherwise. `latency` is s or ms by
+export path and never read. Fills ids, session, tenant, tokens, cost, first token, policy version, scores;
+never candidates, propensity, queue or retries, unless metadata carries the recipe (see recipe.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ...schemas.config import Config
+from ..actions import StepRules, step_rules
+from ..lines import csv_records, json_records, read_head
+from ..seam import Item, LogFile, Rejected
+from .langfuse_observation import observation_items
+from .langfuse_rows import score_items, snake_names, trace_items
+from .peek import csv_header, top_keys
+
+NAME: Final = "langfuse"
+_OBSERVATION: Final = frozenset({"id", "trace_id", "type", "start_time", "parent_observation_id"})
+_TRACE: Final = frozenset({"id", "timestamp", "session_id", "user_id", "release", "tags"})
+_SCORE: Final = frozenset({"id", "name", "trace_id", "observation_id", "data_type", "source"})
+
+
+def sniff(head: bytes) -> bool:
+    """Whether records or columns are those of an exported observation, trace or score, in either spelling."""
+    found = top_keys(head) or [frozenset(csv_header(head))]
+    return any(_kind(snake_names(dict.fromkeys(keys)).keys()) is not None for keys in found)
+
+
+def read(log: LogFile, config: Config) -> Iterator[Item]:
+    """Per observation a decision or why it is none, per trace its context, per score an outcome."""
+    rules = step_rules(config)
+    is_json = read_head(log.path).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    for record in json_records(log) if is_json else csv_records(log):
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        line, fields = record
+        yield from _items(line, snake_names(fields), rules)
+
+
+def _items(line: int, fields: dict[str, Any], rules: StepRules) -> Iterator[Item]:
+    try:
+        kind = _kind(fields.keys())
+        if kind == "observation":
+            yield from observation_items(line, fields, rules)
+        elif kind == "score":
+            yield from score_items(line, fields)
+        elif kind == "trace":
+            yield from trace_items(line, fields)
+            yield from _nested(line, fields, rules)
+        else:
+            yield Rejected(line, "neither an observation, a trace nor a score of Langfuse")
+    except ValueError as error:
+        yield Rejected(line, str(error))
+
+
+def _nested(line: int, trace: dict[str, Any], rules: StepRules) -> Iterator[Item]:
+    """The observations and scores that the API's answer for one trace holds inside."""
+    for name in ("observations", "scores"):
+        inside = trace.get(name)
+        for fields in inside if isinstance(inside, list) else []:
+            if isinstance(fields, dict):  # a list of traces holds ids only
+                yield from _items(line, snake_names(fields), rules)
+
+
+def _kind(names: Any) -> str | None:
+    if names >= _OBSERVATION:
+        return "observation"
+    if names >= _SCORE:
+        return "score"
+    return "trace" if names >= _TRACE else None
