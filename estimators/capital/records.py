@@ -116,7 +116,8 @@ def bounded(frame: pl.DataFrame, group: str, *, seed: int, limit: int = MAX_ROWS
     if frame.height <= limit:
         return frame, ""
     lone = pl.format("row {}", pl.int_range(pl.len()))
-    keyed = frame.with_columns(_group=pl.coalesce(pl.col(group).cast(pl.String), lone))
+    named = [pl.col(group).cast(pl.String)] if group in frame.columns else []
+    keyed = frame.with_columns(_group=pl.coalesce(*named, lone))
     names = keyed["_group"].unique().sort()
     share = limit / frame.height
     chosen = names.filter(pl.Series(np.random.default_rng(seed).random(names.len()) < share))
@@ -127,10 +128,13 @@ def bounded(frame: pl.DataFrame, group: str, *, seed: int, limit: int = MAX_ROWS
 def check_at_least(frame: pl.DataFrame, name: str, low: float) -> None:
     """Refuse a number below `low` or not finite.
 
-    Raises: SchemaError naming the row.
+    Raises: SchemaError naming the row, or the type of a column that holds no numbers.
     """
     if name not in frame.columns:
         return
+    kind = frame[name].dtype
+    if not (kind.is_numeric() or kind == pl.Null):
+        raise SchemaError(f"{name} is {kind}", where="decisions", expected="a number")
     x = frame[name].cast(pl.Float64)
     bad = ((x < low) | x.is_nan() | x.is_infinite()).fill_null(value=False)
     if bad.any():

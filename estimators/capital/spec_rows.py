@@ -63,17 +63,17 @@ def read_rounds(frame: pl.DataFrame, config: Config) -> Rounds | str:
     if serving.is_empty():
         return "no serving decision logs spec_drafted"
     rows = next(problems(serving.with_columns(decision_point=pl.lit("speculate")), config))
-    held = rows.frame.with_columns(pl.col("spec_accepted").fill_null(0), _cluster=pl.Series(rows.cluster))
+    held = rows.frame.with_columns(_cluster=pl.Series(rows.cluster)).with_columns(
+        spec_accepted=pl.when(pl.col("spec_drafted") == 0).then(0).otherwise("spec_accepted")
+    )
     more = held.filter(pl.col("spec_accepted") > pl.col("spec_drafted"))
     if more.height:
         found = f"{more['spec_accepted'][0]} tokens accepted of {more['spec_drafted'][0]} drafted"
         raise SchemaError(found, where=f"decision {more['decision_id'][0]}", expected="at most those drafted")
-    drafting = held.filter((pl.col("spec_drafted") > 0) & pl.col("tok_output").is_not_null())
-    if drafting.is_empty():
-        return "no decision that drafted logs tok_output, so its rounds cannot be counted"
-    return _rounds(
-        held.filter((pl.col("tok_output") > 1) | (pl.col("spec_drafted") > 0)).drop_nulls("tok_output")
-    )
+    known = held.drop_nulls(["spec_accepted", "tok_output"])
+    if known.filter(pl.col("spec_drafted") > 0).is_empty():
+        return "no decision that drafted logs spec_accepted and tok_output, so its rounds cannot be counted"
+    return _rounds(known.filter((pl.col("tok_output") > 1) | (pl.col("spec_drafted") > 0)))
 
 
 def _rounds(held: pl.DataFrame) -> Rounds:

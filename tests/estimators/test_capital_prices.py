@@ -11,8 +11,10 @@ from shadowprice.errors import SchemaError
 from shadowprice.estimators.capital.capital import capital_prices
 from shadowprice.estimators.capital.leave_out import leave_one_out, totals
 from shadowprice.estimators.jackknife import cluster_sums, weighted_mean
+from shadowprice.schemas.columns import DECISIONS
 from shadowprice.schemas.config import Config
 from shadowprice.schemas.store import open_store
+from shadowprice.schemas.tables import arrow_schema
 
 NAMES = {
     "speculation_threshold",
@@ -23,6 +25,58 @@ NAMES = {
     "staleness",
     "stale_lag",
 }
+
+
+NO_CONTRASTS = pl.from_arrow(arrow_schema("estimates").empty_table())
+
+
+def every_kind() -> pl.DataFrame:
+    """Drafting requests, calls with a prefix cache, lookups of a semantic one, and rollouts, 200 each."""
+    n = 200
+    rng = np.random.default_rng(0)
+    base = pl.DataFrame({"session_id": [f"s{i % 20}" for i in range(n)], "action": "a", "ts": [None] * n})
+    drafts = base.with_columns(
+        layer=pl.lit("serving"),
+        decision_point=pl.lit("admit"),
+        spec_drafted=pl.Series(np.tile([40, 0], n // 2)),
+        spec_accepted=pl.Series(np.tile([20, 0], n // 2)),
+        tok_output=pl.lit(31),
+        decode_s=pl.Series(rng.uniform(0.3, 0.4, n)),
+        batch_size=pl.lit(8.0),
+        replica=pl.lit("vllm-0"),
+    )
+    fresh, read = rng.integers(100, 900, n), rng.integers(0, 900, n)
+    calls = base.with_columns(
+        layer=pl.lit("router"),
+        decision_point=pl.lit("model"),
+        tok_input_uncached=pl.Series(fresh),
+        tok_cache_read=pl.Series(read),
+        tok_output=pl.lit(9),
+        cost_usd=pl.Series(fresh * 3e-6 + read * 3e-7 + 9e-5),
+        quality=pl.Series(rng.random(n).round()),
+    )
+    lookups = base.with_columns(
+        layer=pl.lit("serving"),
+        decision_point=pl.lit("reuse"),
+        action=pl.lit("reuse"),
+        cache_hit_kind=pl.lit("semantic"),
+        cache_age_s=pl.Series(rng.uniform(0.0, 9e4, n)),
+        source_request_id=pl.format("e{}", pl.int_range(n) % 90),
+        quality=pl.Series((rng.random(n) < 0.7).astype(float)),
+        incident=pl.lit(value=False),
+    )
+    lag = rng.integers(0, 9, n)
+    rollouts = base.with_columns(
+        layer=pl.lit("training"),
+        decision_point=pl.lit("keep"),
+        version_lag=pl.Series(lag),
+        update_id=pl.format("u{}", pl.int_range(n) % 20),
+        kept=pl.lit(value=True),
+        x_learning_signal=pl.Series(0.9**lag + rng.normal(0.0, 0.1, n)),
+        x_difficulty=pl.Series(rng.normal(size=n)),
+    )
+    parts = pl.concat([drafts, calls, lookups, rollouts], how="diagonal_relaxed")
+    return parts.with_columns(decision_id=pl.format("d{}", pl.int_range(pl.len())))
 
 
 def test_a_store_has_every_price_or_the_reason_why_not(audited: Path) -> None:
@@ -47,6 +101,16 @@ def test_a_log_of_one_layer_is_told_what_the_others_would_need() -> None:
     prices = capital_prices(frame, config=Config(), seed=0)
     assert {p.name for p in prices} == NAMES
     assert all(p.value is None and p.reason for p in prices)
+
+
+@pytest.mark.parametrize("absent", [c.name for c in DECISIONS if c.nullable])
+def test_a_column_that_a_log_does_not_have_is_no_crash(absent: str) -> None:
+    """Kills a column taken for granted: lookups, calls, drafts and rollouts without it give prices or
+    reasons."""
+    frame = every_kind()
+    prices = capital_prices(frame.drop(absent, strict=False), config=Config(), seed=0, contrasts=NO_CONTRASTS)
+    assert {p.name for p in prices} == NAMES
+    assert all(p.value is not None or p.reason for p in prices)
 
 
 def test_a_frame_that_is_not_in_the_layout_is_one_clear_error() -> None:

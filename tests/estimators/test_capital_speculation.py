@@ -262,7 +262,8 @@ def test_the_engines_acceptance_and_times_are_recovered() -> None:
     ("change", "said"),
     [
         ({"spec_drafted": None}, "spec_drafted is not logged"),
-        ({"tok_output": None}, "tok_output"),
+        ({"tok_output": None}, "logs spec_accepted and tok_output"),
+        ({"spec_accepted": None}, "logs spec_accepted and tok_output"),
         ({"layer": "router"}, "no serving decision"),
     ],
 )
@@ -283,7 +284,9 @@ def test_few_clusters_have_no_verdict() -> None:
     assert "3 clusters" in price.reason
 
 
-@pytest.mark.parametrize("change", [{"spec_accepted": 9}, {"decode_s": -1.0}, {"spec_drafted": -2}])
+@pytest.mark.parametrize(
+    "change", [{"spec_accepted": 9}, {"decode_s": -1.0}, {"spec_drafted": -2}, {"tok_output": "many"}]
+)
 def test_impossible_counts_are_one_clear_error(change: dict[str, Any]) -> None:
     """Kills rates above 1 and negative seconds."""
     with pytest.raises(SchemaError):
