@@ -101,26 +101,29 @@ def test_the_score_of_litellm_is_the_one_that_the_weights_are_fitted_to(litellm:
         assert theirs[best] == pytest.approx(max(theirs), abs=2e-6)
 
 
+@pytest.mark.parametrize("name", ["frontier", "os.environ/HOME", 'a"b: ${HOME} - &x'])
 @pytest.mark.filterwarnings("ignore:Item.*ReadOnly:UserWarning")  # LiteLLM's own types, on loading its router
-def test_the_router_of_litellm_loads_the_entry(litellm: Any) -> None:
-    """Kills: a key that LiteLLM refuses, weights that do not sum to 1, an alias that is a live entry's."""
-    made = read(supplied(), ROUTERS)
+def test_the_router_of_litellm_loads_the_entry(litellm: Any, name: str) -> None:
+    """Kills: a key that LiteLLM refuses, weights that do not sum to 1, an alias that is a live entry's, a
+    model's name that the router takes for a secret of its environment."""
+    models = (MODELS[0], replace(MODELS[1], name=name))
+    made = read(supplied(replace(GOOD, action=name), models=models), ROUTERS)
     live = [
         {
-            "model_name": name,
-            "litellm_params": {"model": f"openai/{name}", "api_key": "none"},
+            "model_name": alias,
+            "litellm_params": {"model": "openai/any", "api_key": "none"},
             "model_info": {"input_cost_per_token": price},
         }
-        for name, price in (("cheap", 2.5e-7), ("frontier", 2.5e-6))
+        for alias, price in (("cheap", 2.5e-7), (name, 2.5e-6))
     ]
     router = litellm.Router(model_list=[*live, *made["model_list"]])
     ((tagged,),) = router.registry().plugins("adaptive").values()
     loaded = tagged.strategy
-    assert loaded.model_to_cost == {"cheap": 2.5e-7, "frontier": 2.5e-6}
+    assert loaded.model_to_cost == {"cheap": 2.5e-7, name: 2.5e-6}
     extra = 0.085  # USD; V = 12 USD/task
     assert loaded.config.weights.quality == pytest.approx(12 / (12 + extra), abs=1e-6)
     assert made["model_list"][0]["model_info"]["shadowprice"]["run_id"] == "7f3a"
-    assert {e["model_name"] for e in made["model_list"]}.isdisjoint({"cheap", "frontier"})
+    assert {e["model_name"] for e in made["model_list"]}.isdisjoint({"cheap", name})
 
 
 @pytest.mark.parametrize(
@@ -227,6 +230,25 @@ def test_the_classifier_of_litellm_takes_the_fragment_and_routes_as_eq_4_does(li
         net = 12 * (capable.value - p) - 0.085  # Eq. 1 for the capable model over the efficient one
         if abs(net) > 1e-4:
             assert (p >= loaded.base_threshold) == (net < 0)
+
+
+def test_a_complexity_router_of_litellm_loads_with_the_fragment(litellm: Any) -> None:
+    """Kills: a fragment that its class takes and the router around it refuses."""
+    from litellm.router_strategy.complexity_router.config import ComplexityRouterConfig
+
+    (fragment,) = read(supplied(), THRESHOLDS).values()
+    tiers = {"SIMPLE": "cheap", "MEDIUM": "cheap", "COMPLEX": "frontier", "REASONING": "frontier"}
+    own = {"efficient_tier": "SIMPLE", "capable_tier": "REASONING", **fragment}
+    made = ComplexityRouterConfig.model_validate(
+        {
+            "classifier_type": "capability",
+            "tiers": tiers,
+            "classifier_llm_config": {"model": "judge"},
+            "capability_classifier_config": own,
+        }
+    )
+    assert made.capability_classifier_config is not None
+    assert made.capability_classifier_config.base_threshold == fragment["base_threshold"]
 
 
 def test_without_a_task_value_nothing_is_set_and_the_formula_is_told() -> None:
