@@ -21,6 +21,13 @@ _USUAL_ENDS: Final = frozenset(
     {"stop", "end_turn", "stop_sequence", "tool_calls", "tool_call", "tool_use", "function_call", "completed"}
 )
 
+_FINISH_REASONS: Final = (
+    "gen_ai.response.finish_reasons",
+    "gen_ai.response.finish_reason",
+    "llm.response.finish_reason",
+    "gen_ai.completion.0.finish_reason",  # OpenLLMetry flattens the choices
+)
+
 Ids = dict[str, Any]
 """request_id and decision_id that an outcome is tied to."""
 
@@ -105,6 +112,6 @@ def _result(name: str | None, score: Any, label: Any) -> dict[str, Any]:
 
 
 def _unusual_ends(told: Attributes) -> list[str]:
-    reasons = told.get("gen_ai.response.finish_reasons")
+    reasons = d.first(told, *_FINISH_REASONS)
     listed = reasons if isinstance(reasons, list) else [reasons]
     return sorted({r for r in listed if isinstance(r, str) and r and r.lower() not in _USUAL_ENDS})

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...schemas.config import Config
 from ..actions import StepRules, step_values
-from ..convert import as_real, utc_from_epoch
+from ..convert import utc_from_epoch
 from . import otlp_dialects as d
 from .otlp_engine import serving_columns
 from .otlp_walk import Span, span_key
@@ -55,9 +55,7 @@ def _model(span: Span, rules: StepRules) -> dict[str, Any]:
         "action": asked or ran,
         "action_executed": ran,
         "_provider": d.text(told, *d.PROVIDER),
-        "ttft_s": as_real(
-            d.first(told, "gen_ai.response.time_to_first_chunk"), "gen_ai.response.time_to_first_chunk"
-        ),
+        "ttft_s": d.first_token_s(span),
         **d.token_columns(told),
         **d.cost_columns(told),
         **({"x_agent": agent} if agent else {}),
@@ -65,7 +63,8 @@ def _model(span: Span, rules: StepRules) -> dict[str, Any]:
 
 
 def _tool(span: Span, rules: StepRules) -> dict[str, Any]:
-    name = d.text(span.attributes, *d.TOOL) or span.name.removeprefix("execute_tool ").strip()
+    named = d.text(span.attributes, *d.TOOL, d.ENTITY)
+    name = named or span.name.removeprefix("execute_tool ").strip()
     if not name:
         raise ValueError("a tool call that names no tool (gen_ai.tool.name)")
     return {**step_values(name, rules), "tool_s": duration_s(span)}
@@ -74,7 +73,7 @@ def _tool(span: Span, rules: StepRules) -> dict[str, Any]:
 def _delegate(span: Span, rules: StepRules) -> dict[str, Any]:
     # Usage on an agent span is the sum over its model calls, which have rows of their own.
     del rules
-    executed = d.text(span.attributes, *d.AGENT) or span.name
+    executed = d.text(span.attributes, *d.AGENT, d.ENTITY) or span.name
     return {
         "layer": "agent",
         "decision_point": "delegate",
