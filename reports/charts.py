@@ -25,7 +25,7 @@ _MAX_FINDINGS: Final = 15
 _MAX_STEPS: Final = 8
 _MIN_LABELLED: Final = 0.09
 """A narrower part of the evidence bar has no room for its label."""
-_WIDE: Final = 620
+WIDE: Final = 620
 _BAR: Final = 34
 
 
@@ -89,7 +89,7 @@ def evidence_bar(coverage: pl.DataFrame) -> Chart | None:
         .mark_text(fontSize=13, fontWeight=600)
         .encode(x="mid:Q", y=alt.value(_BAR / 2), text="label:N", color=tone)
     )
-    svg = draw(styled(alt.layer(bars, text), width=_WIDE, height=_BAR), label=title, name="evidence")
+    svg = draw(styled(alt.layer(bars, text), width=WIDE, height=_BAR), label=title, name="evidence")
     return Chart(
         title=title, svg=svg, table=table("Evidence", f"@grade|meaning|#share of {what}|#{what}", rows)
     )
@@ -134,7 +134,7 @@ def forest(findings: Sequence[Finding]) -> Chart | None:
     ]
     counted = sum(f.status == "found" and f.counted for f in findings)
     title = f"{counted} of {len(tested)} tested comparisons gain dollars, interval above 0"
-    figure = styled(alt.layer(*layers), width=_WIDE - 240, height=26 * len(rows))
+    figure = styled(alt.layer(*layers), width=WIDE - 240, height=26 * len(rows))
     cells = [(mode_name(f.mode), place_name(f), money(f), status_name(f)) for f in tested[:_MAX_FINDINGS]]
     return Chart(
         title=title,
@@ -183,6 +183,6 @@ def waterfall(est: Estimates, findings: Sequence[Finding], headline: Headline) -
         title += f"; the priced spend was {fmt.usd(spend)}"
     cells = [(r["what"], fmt.usd(r["to"] - r["from"])) for r in rows]
     svg = draw(
-        styled(alt.layer(bars), width=_WIDE - 240, height=26 * len(rows)), label=title, name="waterfall"
+        styled(alt.layer(bars), width=WIDE - 240, height=26 * len(rows)), label=title, name="waterfall"
     )
     return Chart(title=title, svg=svg, table=table(title, "part|#USD", cells))

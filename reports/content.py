@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from ..schemas.records import QUANTITIES, Finding
-from . import charts, ingested, slices
+from . import charts, ingested, price_charts, slices
 from . import numbers as fmt
 from .charts import Chart
 from .diagnose import NOT_CHECKED
@@ -75,6 +75,8 @@ class Content:
     forest: Chart | None
     waterfall: Chart | None
     planes: tuple[Chart, ...]
+    strips: tuple[Chart, ...]
+    curve: Chart | None
     overlaps: tuple[Chart, ...]
     sections: tuple[Section, ...]
     sections_left_out: int
@@ -107,6 +109,8 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         forest=charts.forest(found),
         waterfall=charts.waterfall(est, found, head),
         planes=tuple(slices.planes(est, view.prices)),
+        strips=price_charts.price_strips(view.prices),
+        curve=price_charts.value_chart(view.prices.value_curve),
         overlaps=_overlaps(view),
         sections=tuple(_section(view, f, i) for i, f in enumerate(shown[:_MAX_SECTIONS], start=1)),
         sections_left_out=max(0, len(shown) - _MAX_SECTIONS),

@@ -269,6 +269,5 @@ def break_even_table(prices: Prices) -> Table:
 def _price_place(
     layer: str | None, point: str | None, segment: str, action: str | None, baseline: str | None
 ) -> str:
-    if action is None:
-        return segment
-    return f"{layer} · {point} · {segment} · {action} vs {baseline}"
+    parts = [layer, point, segment, None if action is None else f"{action} vs {baseline}"]
+    return " · ".join(part for part in parts if part)

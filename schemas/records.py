@@ -35,7 +35,7 @@ VALUE_CURVE: Final = {
     "multiplier": pl.Float64,
     "reason": pl.String,
 }
-"""Columns of Prices.value_curve: what the best use of each cap would gain per decision, around that cap."""
+"""Columns of Prices.value_curve: what moving each cap would gain or lose per decision at its best use."""
 GRADES: Final[tuple[Grade, ...]] = ("A", "B", "C", "D", "N")
 
 

@@ -40,7 +40,7 @@ class Dual:
 
 
 _MOST_KEPT: Final = 0.9
-"""Share of draws in which the caps can be kept; with fewer the spread of the draws is not that of the price."""
+"""Share of draws in which the caps can be kept; with fewer their spread is not that of the price."""
 _ZERO: Final = 1e-12
 _FREE: Final = Dual(value=None, lower=None, upper=None, reason="no cap limits it")
 
@@ -96,11 +96,11 @@ def fit_duals(
 ) -> list[Duals]:
     """The multipliers of each programme's caps, with cluster bootstrap intervals.
 
-    Predictions are recalibrated on the scores before a programme is solved. A draw weighs each cluster by
-    an exponential variate (Rubin 1981), fits the means again, recalibrates and solves; the spread of the draws
-    gives a normal interval, or [0, upper] where the cap may be slack. Percentiles and the correction of the
-    bias that the draws show do worse: noise drawn on top of noise shows the winner's curse twice, while what
-    predictions do not know pulls the other way. Refused in words where a capped quantity is not known or no mixture of the open actions keeps the caps.
+    Predictions are recalibrated on the scores before a programme is solved. A draw weighs each cluster by an
+    exponential variate (Rubin 1981), fits the means again, recalibrates and solves; the spread of the draws
+    gives a normal interval, or [0, upper] where the cap may be slack. Their bias is left alone: noise drawn
+    on top of noise shows the winner's curse twice, while what predictions do not know pulls the other way.
+    Refused in words where a capped quantity is not known, or no mixture of the open actions keeps the caps.
 
     Source: METHODS E1; Kelley 1960; Li & Ye 2022 (asymptotics of the duals of linear programmes).
     """

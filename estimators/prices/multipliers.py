@@ -57,6 +57,8 @@ def multipliers(
     fault = _out_of_reach(worth, load, share, caps, names)
     if fault is not None:
         return fault
+    if not bound.any():
+        return Multipliers(mu=np.zeros(caps.size), optimum=float(share @ worth.max(axis=1)))
     spread = float(np.ptp(worth[np.isfinite(worth)])) + 1e-12
     first = np.zeros(b.size) if start is None else start[bound] * unit[bound]
     found = _search(worth / spread, k, share, b, first / spread)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...schemas.records import VALUE_CURVE
 from .duals import logged_loads, stakes_of
-from .market import CAPPED, Market, worth_of
+from .market import CAPPED, Market
 from .multipliers import multipliers
 from .recalibrated import recalibrated
 
@@ -23,18 +23,18 @@ SHARES: Final = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 def value_curve(market: Market, caps: Array) -> pl.DataFrame:
     """Rows of VALUE_CURVE: each finite cap alone moved to SHARES of itself, the others as they are.
 
-    caps: (3,) mean cost (USD), latency (s) and risk; NaN: the logged mean, infinite: free. gain_usd:
-    mean of the optimum per decision less the worth of the logged policy, both by calibrated predictions, so
-    that it is concave in the cap with the multiplier as its slope. A cap that cannot be kept has a reason instead.
+    caps: (3,) mean cost (USD), latency (s) and risk; NaN: the logged mean, infinite: free. gain_usd: the
+    optimum per decision less that at the caps as they are, by recalibrated predictions, so that it is concave
+    in the cap with the multiplier as its slope. A cap that cannot be kept has a reason instead.
 
     Source: METHODS E1.
     """
     used = logged_loads(market)
     limits = np.where(market.known[1:], np.where(np.isnan(caps), used, caps), np.inf)
-    calibrated = recalibrated(market)
-    stakes = stakes_of(calibrated)
-    worth = np.where(market.open, worth_of(calibrated, calibrated.predicted), 0.0)
-    logged = float(market.weight @ (market.share * worth).sum(axis=1) / market.weight.sum())
+    stakes = stakes_of(recalibrated(market))
+    today = multipliers(stakes.worth, stakes.load, stakes.weight, limits, names=CAPPED)
+    if isinstance(today, str):
+        return pl.DataFrame(schema=VALUE_CURVE)
     rows: list[dict[str, Any]] = []
     for j in np.flatnonzero(np.isfinite(limits)).tolist():
         for share in SHARES:
@@ -46,7 +46,7 @@ def value_curve(market: Market, caps: Array) -> pl.DataFrame:
                     "quantity": CAPPED[j],
                     "share": share,
                     "cap": float(moved[j]),
-                    "gain_usd": found.optimum - logged if known else None,
+                    "gain_usd": found.optimum - today.optimum if known else None,
                     "multiplier": float(found.mu[j]) if known else None,
                     "reason": None if known else found,
                 }

@@ -32,6 +32,14 @@ def test_free_and_unknown_quantities_have_no_curve() -> None:
 def test_a_cap_that_cannot_be_kept_says_so() -> None:
     """Kills a gain beyond the reach of the open actions."""
     made = point().market
-    curve = value_curve(made, np.array([1e-4, np.inf, np.inf]))
-    assert curve["gain_usd"].null_count() == len(SHARES)
-    assert curve.filter(pl.col("reason").str.contains("cannot be kept")).height == len(SHARES)
+    least = float(made.predicted[:, :, 1].min(axis=1).mean())
+    curve = value_curve(made, np.array([1.06 * least, np.inf, np.inf]))
+    lost = curve.filter(pl.col("gain_usd").is_null())
+    assert 1 <= lost.height < len(SHARES)
+    assert lost["reason"].str.contains("cannot be kept").all()
+    assert curve.filter(share=1.0)["gain_usd"].to_list() == [0.0]
+
+
+def test_without_a_feasible_cap_there_is_no_curve() -> None:
+    """Kills a curve around a cap that no choice keeps."""
+    assert value_curve(point().market, np.array([1e-4, np.inf, np.inf])).is_empty()
