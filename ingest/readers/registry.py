@@ -7,7 +7,25 @@ from typing import Final, cast
 from ...errors import ConfigError, IngestError
 from ..lines import printable
 from ..seam import Reader
-from . import azure_llm, langfuse, litellm, litellm_spend, mooncake, otlp, tau_bench
+from . import (
+    areal,
+    azure_llm,
+    burstgpt,
+    engine_steps,
+    engine_steps_metrics,
+    langfuse,
+    litellm,
+    litellm_spend,
+    mooncake,
+    otlp,
+    prime_rl,
+    prime_rl_tokens,
+    tau_bench,
+    trl,
+    verl,
+    vllm_requests,
+    vllm_requests_sglang,
+)
 
 READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, otlp),
@@ -17,6 +35,16 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, azure_llm),
     cast(Reader, mooncake),
     cast(Reader, langfuse),
+    cast(Reader, verl),
+    cast(Reader, trl),
+    cast(Reader, areal),
+    cast(Reader, prime_rl),
+    cast(Reader, prime_rl_tokens),
+    cast(Reader, burstgpt),
+    cast(Reader, vllm_requests),
+    cast(Reader, vllm_requests_sglang),
+    cast(Reader, engine_steps),
+    cast(Reader, engine_steps_metrics),
 )
 PARQUET_MAGIC: Final = b"PAR1"
 
