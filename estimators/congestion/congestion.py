@@ -17,9 +17,9 @@ from .deletions import BEHIND, BINS, Deletions, delete_each
 from .panel import panel_slopes
 from .records import Congestion, curves_of
 from .replay import Replay, Server, fit_fault, fit_quality, replay
-from .requests import Array, Requests, read_requests
+from .requests import CLOCK_SLACK_S, Array, Requests, read_requests
 from .step_law import StepLaw, fit_step_law
-from .step_log import StepLog, attention_pairs, find_limits, read_steps
+from .step_log import StepLog, attention_pairs, between, find_limits, read_steps
 from .token_prices import Slopes, token_prices
 
 MAX_REQUESTS: Final = 100_000
@@ -48,6 +48,8 @@ def congestion(
     if isinstance(requests, str):
         return refused(requests, latency_price=latency_price)
     requests, notes = _bounded(requests, rng)
+    if not isinstance(logs, str):  # steps of other times would not add up to the requests
+        logs = {name: between(log, requests.time_s[0], _done(requests)) for name, log in logs.items()}
     laws, replays, why = _replays(requests, logs)
     fits = fit_quality(requests, replays, _typical_step(logs)) if replays else ()
     why = why or fit_fault(fits)
@@ -165,6 +167,12 @@ def _bounded(requests: Requests, rng: np.random.Generator) -> tuple[Requests, tu
     first = int(rng.integers(requests.n - MAX_REQUESTS + 1))
     used = requests.rows(np.arange(first, first + MAX_REQUESTS))
     return used, (*notes, f"a stretch of {MAX_REQUESTS} of {requests.n} requests, drawn by the seed")
+
+
+def _done(requests: Requests) -> float:
+    """When the last request was done; unbounded where latencies are not logged."""
+    ends = requests.time_s + requests.latency_s
+    return float(np.nanmax(ends)) + CLOCK_SLACK_S if np.isfinite(ends).all() else math.inf
 
 
 def _replays(

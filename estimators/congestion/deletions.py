@@ -18,8 +18,8 @@ SIZES: Final = 3
 PER_STRATUM: Final = 200
 FEWEST: Final = 20
 """Requests per stratum that are deleted even if the work then exceeds the bound."""
-BUDGET: Final = 1_500_000
-"""Requests that the paired paths may serve in all; about 20 seconds."""
+BUDGET: Final = 1_000_000
+"""Requests that the paired paths may serve in all; about a quarter of a minute."""
 JITTERS: Final = 8
 """Paths with slightly moved arrivals to which the deletions are dealt."""
 _LEAST_S: Final = 1e-4

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ..confidence import LEVEL, interval, upper_tail_p
 from ..gates import MIN_CLUSTERS, effective_clusters
-from .requests import Array, Ints, Requests
+from .requests import Array, Ints, Requests, read_requests
 from .windows import arrived, elsewhere
 from .within import demean, two_stage
 
@@ -63,6 +64,17 @@ class Fingerprint:
             return f"congestion fingerprint: {self.verdict}: {self.reason}"
         ends = f"[{self.lower_s:.3g}, {self.upper_s:.3g}]"
         return f"congestion fingerprint: {self.verdict}, {self.effect_s:.3g} s {ends}: {self.reason}"
+
+
+def congestion_fingerprint(decisions: pl.DataFrame) -> Fingerprint:
+    """The fingerprint test of the serving decisions in a frame of the decisions layout, see `fingerprint`.
+
+    Raises: SchemaError for values that no log can hold.
+    """
+    requests = read_requests(decisions)
+    if isinstance(requests, str):
+        return Fingerprint(verdict="not_identified", reason=requests)
+    return fingerprint(requests)
 
 
 def fingerprint(requests: Requests) -> Fingerprint:

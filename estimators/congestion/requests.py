@@ -107,12 +107,23 @@ def _serving(decisions: pl.DataFrame) -> pl.DataFrame:
 
 
 def _check(frame: pl.DataFrame) -> None:
+    if "ts" in frame.columns:
+        check_clock(frame, where="decisions")
     for name in (*_SECONDS, *_TOKENS):
         if name not in frame.columns or frame[name].null_count() == frame.height:
             continue
         if not frame[name].dtype.is_numeric():
             raise SchemaError(f"{name} has type {frame[name].dtype}", where="decisions", expected="numbers")
         check_values(frame, name, where="decisions")
+
+
+def check_clock(frame: pl.DataFrame, *, where: str) -> None:
+    """Refuse a ts that is no timestamp.
+
+    Raises: SchemaError naming the type.
+    """
+    if not isinstance(frame["ts"].dtype, pl.Datetime) and frame["ts"].null_count() < frame.height:
+        raise SchemaError(f"ts has type {frame['ts'].dtype}", where=where, expected="timestamps in UTC")
 
 
 def check_values(frame: pl.DataFrame, name: str, *, where: str) -> None:
@@ -134,7 +145,7 @@ def check_values(frame: pl.DataFrame, name: str, *, where: str) -> None:
 
 
 def _sampled(frame: pl.DataFrame) -> bool:
-    return "keep_prob" in frame.columns and bool((frame["keep_prob"] < 1.0).any())
+    return "keep_prob" in frame.columns and bool((frame["keep_prob"].cast(pl.Float64) < 1.0).any())
 
 
 def _column(frame: pl.DataFrame, name: str, dtype: pl.DataType | type[pl.DataType]) -> pl.Expr:

@@ -87,7 +87,7 @@ def fit_step_law(steps: pl.DataFrame, *, replica: str, pairs: Array | None = Non
             reason=f"{y.size} complete steps; {MIN_STEPS} are needed; {_CURE}",
         )
     total = float(((y - y.mean()) ** 2).sum())
-    if total <= 0.0 or (np.ptp(x[:, 1]) == 0 and np.ptp(x[:, 2]) == 0):
+    if np.ptp(y) == 0 or (np.ptp(x[:, 1]) == 0 and np.ptp(x[:, 2]) == 0):
         reason = f"all steps look alike, so no token has a time of its own; {_CURE}"
         return StepLaw(replica=replica, rate=None, n=y.size, reason=reason)
     return _fitted(y, x, total, replica)
@@ -99,8 +99,8 @@ def _fitted(y: Array, x: Array, total: float, replica: str) -> StepLaw:
     r2, lags = 1.0 - float((residual**2).sum()) / total, int(4.0 * (y.size / 100.0) ** (2.0 / 9.0))
     known = StepLaw(replica=replica, rate=None, r2=r2, n=y.size, lags=lags, reason=_CURE)
     if r2 < MIN_R2:
-        told = f"prompt, decoding and KV tokens explain {r2:.0%} of the step times; {MIN_R2:.0%} are needed"
-        return replace(known, reason=f"{told}; {_CURE}")
+        share = f"{max(r2, 0.0):.0%} of the step times; {MIN_R2:.0%} are needed"
+        return replace(known, reason=f"prompt, decoding and KV tokens explain {share}; {_CURE}")
     free = beta > 0
     found = iter(_hac(x[:, free] * weight[:, None], residual * weight, lags))
     errors = tuple(float(next(found)) if is_free else None for is_free in free)

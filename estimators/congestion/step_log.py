@@ -10,7 +10,7 @@ import polars as pl
 
 from ...errors import SchemaError
 from .engine import Limits
-from .requests import CLOCK_SLACK_S, Array, Ints, Requests, check_values
+from .requests import CLOCK_SLACK_S, Array, Ints, Requests, check_clock, check_values
 
 _COUNTS: Final = ("prefill_tok", "decode_seqs", "kv_tok", "running", "waiting")
 _IDLE_S: Final = 1e-3
@@ -42,6 +42,8 @@ def read_steps(steps: pl.DataFrame | None, start_us: int) -> dict[str, StepLog] 
         raise SchemaError(
             "column 'replica' is missing", where="engine_steps", expected="the engine_steps layout"
         )
+    if "ts" in steps.columns:
+        check_clock(steps, where="engine_steps")
     for name in ("step_s", *_COUNTS):
         if name in steps.columns:
             check_values(steps, name, where="engine_steps")
@@ -73,6 +75,21 @@ def _log(name: str, part: pl.DataFrame, start_us: int) -> StepLog | str:
     return StepLog(replica=name, steps=part, start_s=start, end_s=end)
 
 
+def between(log: StepLog, first_s: float, last_s: float) -> StepLog:
+    """The steps that ended between two times on the clock of the requests."""
+    inside = (log.end_s >= first_s) & (log.end_s <= last_s)
+    return StepLog(
+        replica=log.replica,
+        steps=log.steps.filter(inside),
+        start_s=log.start_s[inside],
+        end_s=log.end_s[inside],
+    )
+
+
+def _whole(log: StepLog, names: tuple[str, ...]) -> bool:
+    return all(name in log.steps.columns and not log.steps[name].null_count() for name in names)
+
+
 def find_limits(log: StepLog) -> Limits:
     """What bounded the engine, read off the steps at which requests waited although the step was not full.
 
@@ -81,10 +98,14 @@ def find_limits(log: StepLog) -> Limits:
     is the largest number of tokens held, and the admission cap the largest one in a step with a prompt. A
     limit that nothing ran into stays None: the replay needs none.
     """
-    if any(name not in log.steps.columns or log.steps[name].null_count() for name in _COUNTS):
+    if not _whole(log, _COUNTS[:2]):
         return Limits()
-    prefill, decode, kv, running, waiting = (log.steps[name].to_numpy().astype(np.int64) for name in _COUNTS)
-    budget, seats = int((prefill + decode).max()), int(running.max())
+    prefill, decode = (log.steps[name].to_numpy().astype(np.int64) for name in _COUNTS[:2])
+    budget = int((prefill + decode).max())
+    if not _whole(log, _COUNTS[2:]):
+        return Limits(token_budget=budget)
+    kv, running, waiting = (log.steps[name].to_numpy().astype(np.int64) for name in _COUNTS[2:])
+    seats = int(running.max())
     blocked = (waiting > 0) & (prefill + decode < budget)
     seated = blocked & (running == seats)
     full = blocked & (running < seats)
@@ -106,7 +127,7 @@ def attention_pairs(log: StepLog, requests: Requests) -> Array | None:
     says which tokens of which request a step held. A period whose total is not that of its arrivals (a
     preemption, an unlogged request) is not known. requests: of this replica.
     """
-    if "prefill_tok" not in log.steps.columns or log.steps["prefill_tok"].null_count():
+    if not _whole(log, ("prefill_tok",)):
         return None
     prefill = log.steps["prefill_tok"].to_numpy().astype(np.int64)
     opens = np.concatenate(([True], log.start_s[1:] - log.end_s[:-1] > _IDLE_S))
