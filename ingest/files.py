@@ -1,4 +1,4 @@
-"""Input files: which ones the given paths mean, in a fixed order, and which are refused with a reason.
+"""Input files: which ones the given paths, patterns and URLs mean, in a fixed order, and which are refused.
 
 Folders are walked; hidden entries, links that leave the folder and everything that is no regular file are
 recorded, never followed.
@@ -6,17 +6,19 @@ recorded, never followed.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IngestError
-from .lines import printable
-from .seam import LogFile
+from ..schemas.store import MANIFEST, QUARANTINE
+from .elsewhere import STDIN, Elsewhere, StandardInput, is_url, stored_objects
+from .opening import printable
+from .patterns import has_wildcard, matcher
+
+Place = Path | Elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,77 +31,113 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The files to read, as (name, path) in the order of their names, and what was refused on the way."""
+    """The logs to read, as (name, place) in the order of their names, and what was refused on the way."""
 
-    files: tuple[tuple[str, Path], ...]
+    files: tuple[tuple[str, Place], ...]
     refused: tuple[Refused, ...]
 
 
-def find_inputs(paths: Iterable[Path], *, skip: Iterable[Path] = ()) -> Inputs:
-    """The files that `paths` mean: files by themselves, folders with everything below, without `skip`.
+_Found = Iterator[tuple[str, Place] | Refused]
 
-    A name is the path below the given folder, or the file's own name; files that would share one are
-    named by their path below the folder that holds everything given.
-    Raises: IngestError when a path does not exist or nothing at all is found.
+
+def find_inputs(paths: Iterable[str | Path], *, skip: Iterable[Path] = ()) -> Inputs:
+    """The logs that `paths` mean: files by themselves, folders with everything below, without `skip`.
+
+    A pattern (`*`, `?`, `[...]`, `**` for any depth) means what matches it; `-` is standard input; a URL of
+    an object store means the object, or everything below it. A name is the path below the given folder or
+    the pattern's fixed beginning, or the file's own name; files that would share one are named by their
+    path below the folder that holds everything given.
+
+    Raises: IngestError when a path does not exist or nothing at all is found; ConfigError for a URL that
+    cannot be followed.
     """
     skipped = {path.resolve() for path in skip}
-    files: dict[Path, tuple[str, Path]] = {}
-    refused: list[Refused] = []
-    given = [Path(path) for path in paths]
-    for path in given:
-        found = _below(path) if path.is_dir() else [_named(path)]
-        for item in found:
+    files: dict[Place, tuple[str, Place]] = {}
+    refused: set[Refused] = set()
+    given = [str(path) for path in paths]
+    for text in given:
+        for item in _meant(text):
             if isinstance(item, Refused):
-                refused.append(item)
+                refused.add(item)
                 continue
-            name, file = item
-            real = file.resolve()
-            if real not in files and not any(real == s or s in real.parents for s in skipped):
-                files[real] = name, file
+            name, place = item
+            real = place.resolve() if isinstance(place, Path) else place
+            if isinstance(real, Path) and any(real == s or s in real.parents for s in skipped):
+                continue
+            files.setdefault(real, (name, place))
     if not files and not refused:
         raise IngestError(
             "no files",
-            where=", ".join(printable(str(path)) for path in given) or "the given paths",
+            where=", ".join(map(printable, given)) or "the given paths",
             expected="at least one log file",
             cure="Check the path.",
         )
-    return Inputs(_distinct(files, given), tuple(sorted(refused, key=lambda item: (item.name, item.error))))
+    local = [Path(text) for text in given if text != STDIN and not is_url(text)]
+    return Inputs(_distinct(files, local), tuple(sorted(refused, key=lambda item: (item.name, item.error))))
 
 
-def _distinct(files: dict[Path, tuple[str, Path]], given: list[Path]) -> tuple[tuple[str, Path], ...]:
-    """The files in the order of their names, no name twice: a row's provenance must lead to one file."""
+def _meant(text: str) -> _Found:
+    if text == STDIN:
+        return iter([("stdin", StandardInput())])
+    if is_url(text):
+        return _stored(text)
+    path = Path(text)
+    if path.is_dir():
+        return _below(path)
+    if not os.path.lexists(path) and has_wildcard(text):
+        return _matching(path)
+    return iter([_named(path)])
+
+
+def _matching(pattern: Path) -> _Found:
+    """Everything below the pattern's fixed beginning that matches, found as in a folder that was given."""
+    fixed = next(n for n, part in enumerate(pattern.parts) if has_wildcard(part))
+    root = Path(*pattern.parts[:fixed])
+    matches = matcher("/".join(pattern.parts[fixed:]))
+    found = False
+    for item in _below(root) if root.is_dir() else ():
+        if matches(item.name if isinstance(item, Refused) else item[0]):
+            found = True
+            yield item
+    if not found:
+        raise IngestError("no file matches", where=printable(str(pattern)), cure="Check the pattern.")
+
+
+def _stored(url: str) -> _Found:
+    """The objects that a URL means; keys with hidden parts are recorded, as in a folder."""
+    beginning, objects = stored_objects(url)
+    pattern = url.rstrip("/").removeprefix(beginning).lstrip("/")
+    matches = matcher(pattern) if pattern else None
+    found = False
+    for key, place in objects:
+        if matches is not None and not matches(key):
+            continue
+        found = True
+        hidden = any(part.startswith(".") for part in key.split("/")) and len(objects) > 1
+        yield Refused(_text(key), "hidden object; name it to read it") if hidden else (_text(key), place)
+    if not found:
+        raise IngestError("no object there", where=printable(url), cure="Check the bucket and the prefix.")
+
+
+def _distinct(files: dict[Place, tuple[str, Place]], given: list[Path]) -> tuple[tuple[str, Place], ...]:
+    """The logs in the order of their names, no name twice: a row's provenance must lead to one of them."""
     count = Counter(name for name, _ in files.values())
-    places = [(path if path.is_dir() else path.parent).absolute() for path in given]
-    named: list[tuple[str, Path]] = []
-    for real, (name, path) in files.items():
+    places = [(path if path.is_dir() else _holder(path)).absolute() for path in given]
+    named: list[tuple[str, Place]] = []
+    for real, (name, place) in files.items():
         if count[name] > 1:
-            name = _relative(path.absolute(), Path(os.path.commonpath(places)))
+            name = (
+                _relative(place.absolute(), Path(os.path.commonpath(places)))
+                if isinstance(place, Path)
+                else _text(place.whole_name)
+            )
         named.append((name, real))
-    return tuple(sorted(named))
+    return tuple(sorted(named, key=lambda item: item[0]))
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of the file's bytes, in hex.
-
-    Raises: IngestError when it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise IngestError(
-            f"cannot be read: {error.strerror}", where=printable(path.name), cure="Check its permissions."
-        ) from error
-
-
-def log_file(name: str, path: Path) -> LogFile:
-    """The LogFile at `path`; its bytes are read once for the digest.
-
-    Raises: IngestError when it is no regular file or cannot be read.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise IngestError("not a regular file", where=printable(name))
-    return LogFile(path, name, digest(path))
+def _holder(path: Path) -> Path:
+    """The nearest folder above `path` that is there: of a pattern, where its fixed beginning ends."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
 def _named(path: Path) -> tuple[str, Path]:
@@ -108,7 +146,7 @@ def _named(path: Path) -> tuple[str, Path]:
     return _text(path.name), path
 
 
-def _below(root: Path) -> Iterator[tuple[str, Path] | Refused]:
+def _below(root: Path) -> _Found:
     home = root.resolve()
     for folder, subfolders, names in os.walk(root):
         here = Path(folder)
@@ -117,9 +155,16 @@ def _below(root: Path) -> Iterator[tuple[str, Path] | Refused]:
                 yield Refused(_relative(here / name, root), "hidden folder; name it to read it")
             elif (here / name).is_symlink():
                 yield Refused(_relative(here / name, root), "link to a folder; name the folder to read it")
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(n for n in subfolders if not n.startswith(".") and not _is_run(here / n))
         for name in sorted(names):
             yield _entry(here / name, root, home)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether `folder` is a store or holds one: what came out of logs is no log, wherever it lies."""
+    return (folder / "store" / MANIFEST).is_file() or all(
+        (folder / name).is_file() for name in (MANIFEST, QUARANTINE)
+    )
 
 
 def _entry(path: Path, root: Path, home: Path) -> tuple[str, Path] | Refused:

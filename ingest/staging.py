@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
 import pyarrow.parquet as pq
 
+from ..errors import ExportError, IngestError
 from ..schemas.columns import FEATURE_PREFIX
 from ..schemas.config import Config
 from ..schemas.files import write_text
 from .batches import SEQUENCE, FeatureKind, feature_kinds, staged_table
 from .checks import problem
+from .opening import printable
 from .pricing import price, without_hints
-from .seam import Ignored, LogFile, Reader, Rejected, Row, Table
+from .pseudonyms import Pseudonyms, without_quotes
+from .seam import Ignored, Item, LogFile, Reader, Rejected, Row, Table
 
 DONE: Final = "done.json"
 QUARANTINE_PIECE: Final = "quarantine.jsonl"
@@ -71,25 +75,65 @@ def staged(folder: Path) -> Staged | None:
 
 
 def stage(
-    log: LogFile, reader: Reader, config: Config, folder: Path, *, on_batch: Callable[[int], None]
+    log: LogFile,
+    reader: Reader,
+    config: Config,
+    folder: Path,
+    *,
+    pseudonyms: Pseudonyms | None = None,
+    on_batch: Callable[[int], None],
+    on_end: Callable[[], None],
 ) -> Staged:
     """Read `log` with `reader` into `folder`; `on_batch` hears the number of records after every batch.
 
-    Raises: IngestError when the file as a whole cannot be read.
+    pseudonyms: for the ids in rows and reasons; None keeps ids as they are.
+    on_end: called when all is read and before it counts as done; may raise to refuse the log.
+    Raises: IngestError when the log as a whole cannot be read; ExportError when `folder` cannot be written.
     """
-    folder.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-    folder.mkdir(mode=_PRIVATE_FOLDER)
-    with (folder / QUARANTINE_PIECE).open("w", encoding="utf-8") as quarantine:
-        writer = _Writer(log=log, reader=reader, folder=folder, quarantine=quarantine)
-        for item in reader.read(log, config):
-            writer.take(item)
-            if writer.waiting >= BATCH_ROWS:
-                writer.flush()
-                on_batch(writer.sequence)
-        writer.flush()
-    facts = writer.facts()
-    write_text(folder / DONE, json.dumps(facts, sort_keys=True) + "\n")
+    with writing(folder):
+        folder.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        folder.mkdir(mode=_PRIVATE_FOLDER)
+        with (folder / QUARANTINE_PIECE).open("w", encoding="utf-8") as quarantine:
+            writer = _Writer(
+                log=log, reader=reader, folder=folder, quarantine=quarantine, pseudonyms=pseudonyms
+            )
+            for item in _read(log, reader, config):
+                writer.take(item)
+                if writer.waiting >= BATCH_ROWS:
+                    writer.flush()
+                    on_batch(writer.sequence)
+            writer.flush()
+        on_end()
+        facts = writer.facts()
+        write_text(folder / DONE, json.dumps(facts, sort_keys=True) + "\n")
     return Staged(folder=folder, **facts)
+
+
+@contextmanager
+def writing(folder: Path) -> Generator[None]:
+    """A block that writes to `folder`: a full disk there is no fault of any log, and ends the run.
+
+    Raises: ExportError when the operating system refuses to write.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+        raise ExportError(
+            f"the store cannot be written: {printable(told)}",
+            where=printable(str(folder)),
+            expected="room for about half the size of the logs",
+            cure="Make room and run the same command again; what was read whole is kept.",
+        ) from error
+
+
+def _read(log: LogFile, reader: Reader, config: Config) -> Iterator[Item]:
+    """What `reader` yields; what goes wrong while reading is told from what goes wrong while writing."""
+    try:
+        yield from reader.read(log, config)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise IngestError(f"cannot be read: {reason}", where=printable(log.name)) from error
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +144,7 @@ class _Writer:
     reader: Reader
     folder: Path
     quarantine: IO[str]
+    pseudonyms: Pseudonyms | None
     sequence: int = 0
     waiting: int = 0
     quarantined: int = 0
@@ -115,18 +160,23 @@ class _Writer:
         if isinstance(item, Ignored):
             self.ignored[item.reason] += 1
         elif isinstance(item, Rejected):
-            self._reject(item.line, item.reason)
+            quoted = self.pseudonyms is None
+            self._reject(item.line, item.reason if quoted else without_quotes(item.reason))
         else:
             self._row(item)
 
     def _row(self, row: Row) -> None:
-        plain = without_hints(row.values)
+        values = row.values if self.pseudonyms is None else self.pseudonyms.applied(row.values)
+        if isinstance(values, str):
+            self._reject(row.line, values)
+            return
+        plain = without_hints(values)
         reason = problem(row.table, plain) or self._too_many_features(plain)
         if reason is not None:
             self._reject(row.line, reason)
             return
         if row.table == "decisions":
-            plain = price(row.values)
+            plain = price(values)
             plain["propensity_source"] = plain.get("propensity_source") or "unknown"
         plain |= {
             "source_format": self.reader.NAME,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from shadowprice.errors import IngestError
-from shadowprice.ingest.files import find_inputs, log_file
+from shadowprice.ingest.files import find_inputs
+from shadowprice.ingest.intake import snapshot
 
 
 def make(folder: Path, *names: str) -> None:
@@ -58,7 +59,7 @@ def test_a_pipe_is_recorded_and_never_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert find_inputs([tmp_path]).refused[0].error == "not a regular file"
     with pytest.raises(IngestError, match="not a regular file"):
-        log_file("pipe", tmp_path / "pipe")
+        snapshot("pipe", tmp_path / "pipe")
 
 
 def test_a_file_given_twice_is_one_input(tmp_path: Path) -> None:

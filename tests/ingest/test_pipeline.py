@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from mapped import record, tree, write_log, write_mapping
 from shadowprice.errors import ConfigError, IngestError
-from shadowprice.ingest import pipeline, staging
+from shadowprice.ingest import intake, staging
 from shadowprice.ingest.pipeline import ingest
 from shadowprice.schemas.config import Config, parse_config
 from shadowprice.schemas.store import Store, open_store
@@ -125,7 +125,7 @@ def test_adding_a_log_reads_only_the_new_one(tmp_path: Path, monkeypatch: pytest
         staged_names.append(log.name)
         return whole(log, *args, **options)
 
-    monkeypatch.setattr(pipeline, "stage", counted)
+    monkeypatch.setattr(intake, "stage", counted)
     read(logs, tmp_path / "out")
     assert staged_names == ["d.jsonl"]
     read(logs, tmp_path / "fresh")
@@ -312,7 +312,8 @@ from shadowprice.schemas.config import Config
 reader = load_mapping(sys.argv[2])
 def run(path, name):
     folder = Path(sys.argv[3]) / name
-    staging.stage(LogFile(path, "log", ""), reader, Config(), folder, on_batch=lambda n: None)
+    log = LogFile(path, "log", "")
+    staging.stage(log, reader, Config(), folder, on_batch=lambda n: None, on_end=lambda: None)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 staging.BATCH_ROWS = 500
 print(run(Path(sys.argv[1]) / "small", "s"), run(Path(sys.argv[1]) / "large", "l"))
