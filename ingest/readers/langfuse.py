@@ -1,4 +1,4 @@
-"""Langfuse export (JSON, JSON Lines, CSV): observations to decisions, traces to contexts, scores to outcomes.
+"""Langfuse export (JSON, CSV, Parquet): observations to decisions, traces to contexts, scores to outcomes.
 
 Tokens: disjoint keys (cached ones apart) unless a row's own total proves otherwise. `latency` is s or ms by
 export path and never read. Fills ids, session, tenant, tokens, cost, first token, policy version, scores;
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ...schemas.config import Config
 from ..actions import StepRules, step_rules
-from ..lines import csv_records, json_records, read_head
+from ..lines import any_records
 from ..seam import Item, LogFile, Rejected
 from .langfuse_observation import observation_items
 from .langfuse_rows import score_items, snake_names, trace_items
@@ -33,8 +33,7 @@ def sniff(head: bytes) -> bool:
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Per observation a decision or why it is none, per trace its context, per score an outcome."""
     rules = step_rules(config)
-    is_json = read_head(log.path).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
-    for record in json_records(log) if is_json else csv_records(log):
+    for record in any_records(log):
         if isinstance(record, Rejected):
             yield record
             continue

@@ -6,7 +6,7 @@ Span attributes `shadowprice.<column>` set columns directly (see recipe.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,13 +42,26 @@ def sniff(head: bytes) -> bool:
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Every span, record and metric of the file as rows, or Ignored or Rejected with the reason."""
+    yield from items_of(
+        (
+            record if isinstance(record, Rejected) else (record[0], list(pieces(record[1])))
+            for record in json_records(log)
+        ),
+        config,
+    )
+
+
+def items_of(batches: Iterable[Rejected | tuple[int, list[Piece]]], config: Config) -> Iterator[Item]:
+    """The items of pieces that arrive in numbered batches, whatever form of OTLP they came in.
+
+    Parents are looked up within a batch: whether an agent is the request's root is told by its own batch.
+    """
     scene = _Scene(config, step_rules(config), PhaseBook())
-    for record in json_records(log):
-        if isinstance(record, Rejected):
-            yield record
-            continue
-        line, body = record
-        yield from _items(line, list(pieces(body)), scene)
+    for batch in batches:
+        if isinstance(batch, Rejected):
+            yield batch
+        else:
+            yield from _items(*batch, scene)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutation import mutated
-from reading import ignored, lines, reasons, rows, run
+from reading import ignored, lines, reasons, rows, run, run_file
+from shadowprice.ingest.lines import read_head
 from shadowprice.ingest.pipeline import ingest
 from shadowprice.ingest.readers import langfuse
 from shadowprice.ingest.readers.langfuse_observation import token_columns
@@ -141,6 +144,20 @@ def test_the_apis_spelling_and_text_cells_say_the_same(tmp_path: Path) -> None:
     table.writerow(cells)
     assert langfuse.sniff(out.getvalue().encode())
     assert rows(run(langfuse, out.getvalue(), tmp_path)) == plain
+
+
+def test_parquet_with_map_columns_and_times_says_the_same(tmp_path: Path) -> None:
+    """Kills the third file type of the export, where usage is a map and times are no text."""
+    whole = observation()
+    whole["start_time"] = datetime(2026, 11, 21, 8, 31, 6, 250_000)
+    for name in ("metadata", "cost_details"):
+        del whole[name]
+    table = pa.table({name: [value] for name, value in whole.items() if name != "usage_details"})
+    usage = pa.array([list(whole["usage_details"].items())], pa.map_(pa.string(), pa.uint64()))
+    path = tmp_path / "0.parquet"
+    pq.write_table(table.append_column("usage_details", usage), path)
+    assert langfuse.sniff(read_head(path))
+    assert rows(run_file(langfuse, path)) == rows(run(langfuse, lines([observation()]), tmp_path))
 
 
 @pytest.mark.parametrize(
