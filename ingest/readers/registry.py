@@ -22,6 +22,7 @@ from . import (
     mooncake,
     openhands,
     otlp,
+    otlp_binary,
     prime_rl,
     prime_rl_tokens,
     swe_agent,
@@ -55,6 +56,7 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, claude_code),
     cast(Reader, codex),
     cast(Reader, openhands),
+    cast(Reader, otlp_binary),
 )
 PARQUET_MAGIC: Final = b"PAR1"
 
