@@ -24,6 +24,7 @@ SAMPLED: Final = 100_000
 _NEEDS_LEVELS: Final = ("litellm", "vllm-sr")
 _NEEDS_LOSSES: Final = ("focus", "langfuse")
 _NAME_LOG_NEXT: Final = "a plain, short name"
+_POINT_LOG_NEXT: Final = "which model each request was sent to, as decisions of the router"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,41 +108,46 @@ def in_segment(frame: pl.DataFrame, segment: str) -> pl.DataFrame:
     column, equals, value = segment.partition("=")
     if not equals:
         return frame
-    return frame.filter(pl.col(column) == value) if column in frame.columns else frame.clear()
+    return frame.filter(pl.col(column).cast(pl.String) == value) if column in frame.columns else frame.clear()
 
 
 def _models(
     routed: pl.LazyFrame, book: dict[str, TokenPrices]
 ) -> tuple[tuple[Model, ...], tuple[Skipped, ...]]:
+    """Every model that the router took, by name, and those that cannot be named."""
     columns = ("model", "cost_usd", "ttft_s", "decode_s", *COLUMNS.values())
-    rows = routed.filter(pl.col("model").is_not_null()).select(columns).collect()
-    models: list[Model] = []
-    skipped: list[Skipped] = []
-    for (name,), own in rows.group_by("model", maintain_order=False).__iter__():
-        if fault := unspeakable(str(name)):
-            skipped.append(Skipped.of(name="model", about=str(name), reason=fault, log_next=_NAME_LOG_NEXT))
-            continue
-        known = book.get(str(name)) or solved_prices(own)
-        prices, why = (None, known) if isinstance(known, str) else (known, None)
-        models.append(
-            Model(
-                name=str(name),
-                decisions=own.height,
-                prices=prices,
-                why_not=why,
-                ttft_s=_mean(own["ttft_s"]),
-                tpot_s=_mean(
-                    own["decode_s"] / own.select(pl.col("tok_output").replace(0, None))["tok_output"]
-                ),
-                tok_output=_mean(own["tok_output"]),
-            )
-        )
-    return tuple(sorted(models, key=lambda m: m.name)), tuple(sorted(skipped, key=lambda s: s.about))
+    rows = routed.filter(pl.col("model").is_not_null()).select(columns).collect().sort("model")
+    parts = {str(name): own for (name,), own in rows.group_by("model", maintain_order=True)}
+    faults = {name: fault for name in parts if (fault := unspeakable(name))}
+    models = tuple(_model(name, own, book.get(name)) for name, own in parts.items() if name not in faults)
+    skipped = tuple(
+        Skipped.of(name="model", about=name, reason=fault, log_next=_NAME_LOG_NEXT)
+        for name, fault in faults.items()
+    )
+    if not parts:
+        reason = "the logs hold no decision of a router on a model"
+        skipped = (Skipped.of(name="model", about="router.model", reason=reason, log_next=_POINT_LOG_NEXT),)
+    return models, skipped
 
 
-def _mean(values: pl.Series) -> float | None:
-    """The mean where every row has a value: a mean over the rows that happen to have one is another thing."""
-    return None if values.null_count() or values.is_empty() else float(values.cast(pl.Float64).mean())  # pyright: ignore[reportArgumentType]
+def _model(name: str, rows: pl.DataFrame, listed: TokenPrices | None) -> Model:
+    known = listed or solved_prices(rows)
+    per_token = pl.col("decode_s") / pl.when(pl.col("tok_output") > 0).then("tok_output")
+    return Model(
+        name=name,
+        decisions=rows.height,
+        prices=None if isinstance(known, str) else known,
+        why_not=known if isinstance(known, str) else None,
+        ttft_s=_mean(rows, pl.col("ttft_s")),
+        tpot_s=_mean(rows, per_token),
+        tok_output=_mean(rows, pl.col("tok_output")),
+    )
+
+
+def _mean(rows: pl.DataFrame, values: pl.Expr) -> float | None:
+    """The mean where every row has a value: over the rows that happen to have one it is another thing."""
+    complete = values.is_not_null().all() & (pl.len() > 0)
+    return rows.select(pl.when(complete).then(values.cast(pl.Float64).mean())).item()
 
 
 def _sample(frame: pl.LazyFrame, seed: int) -> pl.DataFrame:

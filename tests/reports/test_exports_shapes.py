@@ -332,7 +332,29 @@ def test_a_run_without_anything_to_hand_on_writes_nothing_and_ends_with_three(ta
     assert files_of(source.offer, made, target) == {}
     answer = summary.of_export(Exported(offer=source.offer, made=made, files=()))
     assert (answer.exit_code, answer.status) == (3, "not_identified")
-    assert target in ("vllm-sr", "envoy") or made.skipped
+
+
+def test_logs_without_a_router_say_so_to_every_target() -> None:
+    """Kills: an export that writes nothing and does not tell why."""
+    store = log("cheap", "frontier")
+    elsewhere = Log(store.frame.with_columns(decision_point=pl.lit("verify")))
+    for target in SHAPED:
+        made = made_for(stored(elsewhere, target), target)
+        assert any("no decision of a router on a model" in one.reason for one in made.skipped)
+
+
+def test_a_large_log_is_sampled_by_id_and_stays_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills: a sample of the first rows, one that changes from run to run, memory that grows with the log."""
+    store = log("cheap", "frontier")
+    monkeypatch.setattr("shadowprice.reports.exports.supply.SAMPLED", 300)
+    first, again = (stored(store, "litellm").forecasts for _ in range(2))
+    assert first is not None
+    assert again is not None
+    assert first.equals(again)
+    assert 230 < first.height < 370
+    kept = set(first["decision_id"])
+    assert kept & set(store.frame["decision_id"].tail(100))
+    assert kept & set(store.frame["decision_id"].head(100))
 
 
 @pytest.mark.parametrize("target", SHAPED)
