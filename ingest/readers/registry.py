@@ -25,6 +25,9 @@ from . import (
     otlp_binary,
     prime_rl,
     prime_rl_tokens,
+    semantic_router,
+    semantic_router_events,
+    semantic_router_samples,
     swe_agent,
     tau_bench,
     trl,
@@ -57,6 +60,9 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, codex),
     cast(Reader, openhands),
     cast(Reader, otlp_binary),
+    cast(Reader, semantic_router),
+    cast(Reader, semantic_router_events),
+    cast(Reader, semantic_router_samples),
 )
 PARQUET_MAGIC: Final = b"PAR1"
 

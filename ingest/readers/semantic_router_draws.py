@@ -1,0 +1,121 @@
+"""The chance that the semantic router's sampler proposes each candidate, from the posteriors it drew from.
+
+Each candidate's score is a draw from its Beta posterior plus what was fixed before the draw. The highest
+wins, but it has to beat the base model by a margin, else the base model stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+
+from ..convert import as_real
+from .semantic_router_fields import section, text
+from .semantic_router_history import Belief
+
+MAX_CANDIDATES: Final = 50
+_NODES: Final = 256
+"""Gauss-Legendre points over a candidate's quantiles."""
+_MARGINS: Final = {"tier": 0.03, "global": 0.08}
+"""By which a proposal has to win when candidates come from beyond the decision."""
+_SCORE_SLACK: Final = 2e-4
+"""Scores are logged with four digits."""
+_COLD_START: Final = "cold_start"
+
+
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    """One candidate: its posterior, what is added to its draw, by how much it has to beat the base model."""
+
+    alpha: float
+    beta: float
+    shift: float
+    margin: float
+    base: bool
+
+
+def draw_shares(adaptation: dict[str, Any], beliefs: Mapping[str, Belief]) -> dict[str, float] | None:
+    """The probability of each candidate; None when the rule does not replay to what was proposed.
+
+    beliefs: of all candidates. Not known when the proposal was a model without any experience, which wins
+    whatever is drawn, or when the logged draws lead elsewhere by this rule (another version of the router).
+
+    Raises: ValueError when the record is malformed.
+    Source: vllm-project/semantic-router, router_learning_adaptation.go.
+    """
+    scores = section(adaptation, "scores")
+    base, proposal = text(adaptation, "base_model"), text(adaptation, "proposal_model")
+    if adaptation.get("reason") == _COLD_START or not 1 <= len(scores) <= MAX_CANDIDATES:
+        return None
+    margin = _MARGINS.get(text(adaptation, "candidate_set") or "", 0.0)
+    base_cost = _number(section(scores, base or ""), "cost_penalty")
+    arms: dict[str, _Arm] = {}
+    logged: dict[str, float] = {}
+    for model in sorted(scores):
+        told = section(scores, model)
+        logged[model] = _number(told, "score")
+        extra = max(0.0, _number(told, "cost_penalty") - base_cost)
+        arms[model] = _Arm(
+            alpha=beliefs[model].alpha,
+            beta=beliefs[model].beta,
+            shift=round(logged[model] - _number(told, "predicted_quality"), 4),
+            margin=margin + extra if base in scores and model != base else 0.0,
+            base=model == base,
+        )
+    if not _leads_to(proposal, base, logged, arms):
+        return None
+    shares = _shares(tuple(arms.values()))
+    found = dict(zip(arms, shares, strict=True))
+    return found if found.get(proposal or "", 0.0) > 0.0 else None
+
+
+def _leads_to(
+    proposal: str | None, base: str | None, logged: Mapping[str, float], arms: Mapping[str, _Arm]
+) -> bool:
+    """Whether the logged scores can have made `proposal` the winner."""
+    highest = max(logged.values())
+    for model in (model for model, score in logged.items() if score >= highest - _SCORE_SLACK):
+        lead = np.inf if base not in logged or model == base else logged[model] - logged[str(base)]
+        if proposal == model and lead >= arms[model].margin - _SCORE_SLACK:
+            return True
+        if proposal == base and lead < arms[model].margin + _SCORE_SLACK:
+            return True
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _shares(arms: tuple[_Arm, ...]) -> tuple[float, ...]:
+    """The probability that each arm wins, in order.
+
+    An arm other than the base wins where it is highest and beats the base by its margin, else the base wins.
+    """
+    from scipy.special import betainc, betaincinv  # seldom needed, and slow to load
+
+    points, weights = np.polynomial.legendre.leggauss(_NODES)
+    levels, weights = (points + 1) / 2, weights / 2
+    won: list[float] = []
+    for arm in arms:
+        if arm.base:
+            won.append(0.0)
+            continue
+        score = betaincinv(arm.alpha, arm.beta, levels) + arm.shift
+        below = np.ones_like(score)
+        for rival in arms:
+            if rival is not arm:
+                limit = score - rival.shift - (arm.margin if rival.base else 0.0)
+                below *= betainc(rival.alpha, rival.beta, np.clip(limit, 0.0, 1.0))
+        won.append(float(weights @ below))
+    rest = max(0.0, 1.0 - sum(won))
+    if any(arm.base for arm in arms):
+        return tuple(rest if arm.base else share for arm, share in zip(arms, won, strict=True))
+    total = sum(won)
+    return tuple(share / total for share in won)
+
+
+def _number(holder: dict[str, Any], name: str) -> float:
+    """The number in field `name`; 0 when it is absent, as the writer leaves out what is 0."""
+    return as_real(holder.get(name), name) or 0.0
