@@ -48,7 +48,8 @@ def sniff(head: bytes) -> bool:
             value: Any = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-        if isinstance(value, dict) and value.get("type") in _KINDS:
+        kind: Any = value.get("type") if isinstance(value, dict) else None
+        if isinstance(kind, str) and kind in _KINDS:
             return isinstance(value.get("payload"), dict) and "timestamp" in value
     return _FIRST_LINE.match(head) is not None
 

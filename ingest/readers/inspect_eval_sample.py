@@ -121,7 +121,7 @@ def _events(sample: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _event(line: int, number: int, event: dict[str, Any], scene: _Scene) -> list[Item]:
-    kind = event.get("event")
+    kind = as_text(event, "event")
     if kind == "span_begin":
         _enter_span(event, scene)
     elif kind == "step" and event.get("type") == "scorer":

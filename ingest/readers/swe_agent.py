@@ -126,11 +126,17 @@ def _replay(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(replay: dict[str, Any]) -> str | None:
-    model = as_object(as_object(replay.get("agent"), "replay_config.agent").get("model"), "agent.model")
-    return as_text(model, "name")
+    return _told(replay, "agent", "model", "name")
 
 
 def _instance(replay: dict[str, Any], log: LogFile) -> str | None:
-    problem = as_object(replay.get("problem_statement"), "replay_config.problem_statement")
     stem = PurePosixPath(log.name).name.split(".traj")[0]
-    return as_text(problem, "id") or (stem if _INSTANCE.fullmatch(stem) else None)
+    return _told(replay, "problem_statement", "id") or (stem if _INSTANCE.fullmatch(stem) else None)
+
+
+def _told(replay: dict[str, Any], *path: str) -> str | None:
+    """The text at `path`; settings of another shape say nothing, and cost no run."""
+    value: Any = replay
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) and value else None
