@@ -52,20 +52,17 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
 
 
 def items_of(batches: Iterable[Rejected | tuple[int, list[Piece]]], config: Config) -> Iterator[Item]:
-    """The items of pieces that arrive in numbered batches, whatever form of OTLP they came in.
-
-    Parents are looked up within a batch: whether an agent is the request's root is told by its own batch.
-    """
-    scene = _Scene(config, step_rules(config), PhaseBook())
+    """The items of pieces that arrive in numbered batches, whatever form of OTLP they came in."""
+    scene = scene_of(config)
     for batch in batches:
         if isinstance(batch, Rejected):
             yield batch
         else:
-            yield from _items(*batch, scene)
+            yield from items(*batch, scene)
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
+class Scene:
     """What outlives a record: configuration, rules, and phases that wait for their request span."""
 
     config: Config
@@ -73,7 +70,16 @@ class _Scene:
     phases: PhaseBook
 
 
-def _items(line: int, found: list[Piece], scene: _Scene) -> Iterator[Item]:
+def scene_of(config: Config) -> Scene:
+    """The scene at the start of a file."""
+    return Scene(config, step_rules(config), PhaseBook())
+
+
+def items(line: int, found: list[Piece], scene: Scene) -> Iterator[Item]:
+    """The items of one batch of pieces.
+
+    Parents are looked up within the batch: whether an agent is the request's root is told by its own batch.
+    """
     spans = {(s.trace_id, s.span_id): s for s in found if isinstance(s, Span)}
     for span in spans.values():
         if d.role(span) == "part":
@@ -99,7 +105,7 @@ def _record_item(line: int, record: Event) -> Item:
     return Row("outcomes", line, logged_outcome(record))
 
 
-def _span_items(line: int, span: Span, spans: _Spans, scene: _Scene) -> Iterator[Item]:
+def _span_items(line: int, span: Span, spans: _Spans, scene: Scene) -> Iterator[Item]:
     recipe = recipe_columns(
         {key.removeprefix(PREFIX): value for key, value in span.attributes.items() if key.startswith(PREFIX)}
     )
@@ -127,7 +133,7 @@ def _outcomes(
         yield from span_ends(span, ids)
 
 
-def _decision(span: Span, recipe: dict[str, Any], spans: _Spans, scene: _Scene) -> dict[str, Any] | None:
+def _decision(span: Span, recipe: dict[str, Any], spans: _Spans, scene: Scene) -> dict[str, Any] | None:
     """The decision that the span records, by its role or by the recipe alone; None when it records none.
 
     Raises: ValueError when the recipe sets columns of a decision that is none.
@@ -157,7 +163,7 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _context(span: Span, recipe: dict[str, Any], spans: _Spans, scene: _Scene) -> dict[str, Any] | None:
+def _context(span: Span, recipe: dict[str, Any], spans: _Spans, scene: Scene) -> dict[str, Any] | None:
     """What the span says about its whole request, when it is the request's root agent, workflow or chain."""
     if not _opens_request(span, spans):
         return None

@@ -16,7 +16,7 @@ _ANNOTATION: Final = re.compile(
     r"(trace\.)?(?:(?:annotations|evaluations)\.(\d+)\.)?(?:annotation|evaluation)"
     r"\.(name|score|label|annotator_kind)"
 )
-_SOURCES: Final = {"HUMAN": "human", "LLM": "llm_judge", "CODE": "code"}
+SOURCES: Final = {"HUMAN": "human", "LLM": "llm_judge", "LLM_JUDGE": "llm_judge", "CODE": "code"}
 _USUAL_ENDS: Final = frozenset(
     {"stop", "end_turn", "stop_sequence", "tool_calls", "tool_call", "tool_use", "function_call", "completed"}
 )
@@ -78,7 +78,7 @@ def _outcome(event: Event, ids: Ids) -> dict[str, Any]:
             d.first(told, "gen_ai.evaluation.score.value", "gen_ai.evaluation.score"),
             d.first(told, "gen_ai.evaluation.score.label", "gen_ai.evaluation.label"),
         ),
-        "source": _SOURCES.get(str(told.get("annotator_kind")).upper()),
+        "source": SOURCES.get(str(told.get("annotator_kind")).upper()),
         "ts": utc_from_epoch(event.time_ns, "ns") if event.time_ns else None,
     }
 
@@ -95,7 +95,7 @@ def _annotations(span: Span, ids: Ids) -> Iterator[dict[str, Any]]:
             "request_id": ids["request_id"],
             "decision_id": None if scope else ids["decision_id"],
             **_result(d.text(told, "name"), told.get("score"), told.get("label")),
-            "source": _SOURCES.get(str(told.get("annotator_kind")).upper()),
+            "source": SOURCES.get(str(told.get("annotator_kind")).upper()),
         }
         if row not in seen:  # both spellings of one result count once
             seen.append(row)

@@ -23,6 +23,7 @@ from . import (
     openhands,
     otlp,
     otlp_binary,
+    phoenix,
     prime_rl,
     prime_rl_tokens,
     semantic_router,
@@ -63,6 +64,7 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, semantic_router),
     cast(Reader, semantic_router_events),
     cast(Reader, semantic_router_samples),
+    cast(Reader, phoenix),
 )
 PARQUET_MAGIC: Final = b"PAR1"
 
