@@ -122,7 +122,10 @@ def bounded(frame: pl.DataFrame, group: str, *, seed: int, limit: int = MAX_ROWS
     share = limit / frame.height
     chosen = names.filter(pl.Series(np.random.default_rng(seed).random(names.len()) < share))
     kept = keyed.filter(pl.col("_group").is_in(chosen.implode())).drop("_group")
-    return kept, f"; a sample of {kept.height:,} of {frame.height:,} rows, whole groups of {group}"
+    return (
+        kept,
+        f"; a sample of {kept.height:,} of {frame.height:,} rows, whole groups of {group.lstrip('_')}",
+    )
 
 
 def check_at_least(frame: pl.DataFrame, name: str, low: float) -> None:

@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 
 SIGNAL: Final = "learning_signal"
 _AS_FEATURE: Final = FEATURE_PREFIX + SIGNAL
+_RUN: Final = FEATURE_PREFIX + "run"
 _NO_SIGNAL: Final = (
     "what a rollout taught is not logged (reward says how good it was, not what was learned from it): log "
     "the outcome learning_signal per rollout: the gain of a held-out score by its update, the cosine of its "
@@ -56,12 +57,20 @@ def read_traces(frame: pl.DataFrame, outcomes: pl.DataFrame | None, *, seed: int
     signal = _signal(rows, outcomes)
     if signal is None:
         return _NO_SIGNAL
-    held = rows.with_columns(_signal=signal).drop_nulls(["version_lag", "update_id"])
-    taught = held.filter(pl.col("_signal").is_not_null().any().over("update_id"))
+    held = rows.with_columns(_signal=signal, _update=_update(rows)).drop_nulls(["version_lag", "_update"])
+    taught = held.filter(pl.col("_signal").is_not_null().any().over("_update"))
     if taught.is_empty():
         return "no rollout has a learning signal, a version_lag and an update_id together"
-    kept, note = bounded(taught, "update_id", seed=seed)
+    kept, note = bounded(taught, "_update", seed=seed)
     return _traces(kept, note)
+
+
+def _update(rows: pl.DataFrame) -> pl.Expr:
+    """The update of a rollout, which runs may number alike."""
+    update = pl.col("update_id").cast(pl.String)
+    if _RUN not in rows.columns:
+        return update
+    return pl.concat_str(pl.col(_RUN).cast(pl.String).fill_null(""), update, separator=" ")
 
 
 def _signal(rows: pl.DataFrame, outcomes: pl.DataFrame | None) -> pl.Series | None:
@@ -82,7 +91,7 @@ def _signal(rows: pl.DataFrame, outcomes: pl.DataFrame | None) -> pl.Series | No
 
 
 def _traces(kept: pl.DataFrame, note: str) -> Traces:
-    _, update = np.unique(kept["update_id"].to_numpy().astype(str), return_inverse=True)
+    _, update = np.unique(kept["_update"].to_numpy().astype(str), return_inverse=True)
     names = _controls(kept)
     columns = [kept[name].cast(pl.Float64).to_numpy() for name in names]
     standard = [(c - c.mean()) / c.std() for c in columns]

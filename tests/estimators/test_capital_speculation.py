@@ -167,6 +167,7 @@ def test_requests_and_single_rounds_give_the_same_acceptance(rounds: int) -> Non
     cell = only_cell(rows(2000, rounds=rounds, alpha=0.6))
     assert cell.acceptance.value == pytest.approx(0.6, abs=0.03)
     assert cell.acceptance.lower < 0.6 < cell.acceptance.upper
+    assert ("single rounds" in cell.method) == (rounds == 1)
     assert cell.needed.value == pytest.approx(2.0)
     assert cell.threshold is not None
     assert tokens_per_verify(cell.threshold.value, 4) == pytest.approx(2.0)

@@ -158,6 +158,14 @@ def test_the_cost_of_keeping_is_read_off_the_log() -> None:
     assert logged.value == pytest.approx(stated.value)
 
 
+def test_a_rollout_that_costs_nothing_more_when_kept_has_no_lag() -> None:
+    """Kills a division by a cost of 0: kept and dropped rollouts cost the same."""
+    _, lag = staleness_prices(log(WORLD, 8).with_columns(cost_usd=pl.lit(0.1)), seed=0, signal_usd=2.0)
+    assert lag.value is None
+    assert lag.reason is not None
+    assert "state keep_usd" in lag.reason
+
+
 def test_signals_may_come_as_outcomes() -> None:
     """Kills a signal that is only read where it is a feature: both give the same prices."""
     frame = log(WORLD, 9)
@@ -167,6 +175,18 @@ def test_signals_may_come_as_outcomes() -> None:
     other = outcomes.with_columns(name=pl.lit("resolved"), value=pl.lit(1.0))
     told = staleness_prices(frame.drop("x_learning_signal"), seed=0, outcomes=pl.concat([outcomes, other]))
     assert told == staleness_prices(frame, seed=0)
+
+
+def test_runs_that_number_their_updates_alike_are_kept_apart() -> None:
+    """Kills updates of two runs that share one level: 14 ids, but 28 updates."""
+    path = train_path(replace(WORLD, updates=14), seed=14).rollouts
+    frame = log(replace(WORLD, updates=14), 14)
+    alike = frame.with_columns(
+        update_id=path["update"].cast(pl.String), x_run=pl.format("run {}", path["run"])
+    )
+    (apart, _), (told, _) = (staleness_prices(f, seed=0) for f in (frame, alike))
+    assert told.clusters == 28
+    assert told.value == pytest.approx(apart.value)
 
 
 @pytest.mark.parametrize(
