@@ -19,6 +19,7 @@ from shadowprice.estimators.prices.duals import Dual, Programme, fit_duals, stak
 from shadowprice.estimators.prices.market import Market, PointMarket, point_market
 from shadowprice.estimators.prices.multipliers import multipliers
 from shadowprice.estimators.problem import only_problem
+from shadowprice.estimators.scores import score
 from shadowprice.ingest.simulator.capped import RISK_USD, TASK_VALUE, cap_truth, capped_world
 from shadowprice.schemas.config import parse_config
 from threadpoolctl import threadpool_limits
@@ -55,7 +56,7 @@ def answers(task: tuple[str, int, int, int]) -> list[Answer]:
     case, n, seed, draws = task
     truth = cap_truth(CASES[case])
     with threadpool_limits(limits=1):
-        point = point_market(only_problem(capped_world(n, seed=seed), CONFIG), CONFIG, seed=0)
+        point = point_market(score(only_problem(capped_world(n, seed=seed), CONFIG), seed=0), CONFIG, seed=0)
         assert isinstance(point, PointMarket)
         programme = Programme(points=(0,), caps=truth.caps)
         (found,) = fit_duals([point], [programme], CONFIG, seed=seed, draws=draws)

@@ -108,8 +108,8 @@ class Price:
     """One price with unit and provenance; `value` None means unknown, which is not 0.
 
     name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho) as set;
-    'break_even_task_value' (V*); 'implied_cost_price' and its like, 'reallocation_value', 'cap_price_cost'
-    and its like, 'marginal_value_per_usd', 'common_marginal_value': see `estimators/prices/implied.py`.
+    'break_even_task_value' (V*). The module that fits the others says what each is: implied.py, revealed.py,
+    values.py and risk_prices.py in `estimators/prices/`, and `estimators/congestion/`, `estimators/capital/`.
     An unbounded end of an interval is None beside a reason.
     """
 

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from ...schemas.config import Config
-from ...schemas.records import VALUE_CURVE, Estimates, Price, Prices
-from ...schemas.store import Store
+from ...schemas.records import Estimates, Price, Prices
 from ...schemas.units import LATENCY_PRICE, TASK_VALUE, Amount
 from ..confidence import LEVEL
 from .break_even import break_even_value
-from .implied import CAP_SYMBOLS, CAP_UNITS, Implied, implied_prices, no_market
-from .market import PointMarket, point_market
-from .sampled import sampled_problems
-
-Decisions: TypeAlias = pl.DataFrame | pl.LazyFrame | Store
+from .from_decisions import NOTHING, Decisions, prices_from
+from .implied import CAP_SYMBOLS, CAP_UNITS
 
 _BREAK_EVEN: Final = "break_even_task_value"
 _UNSET_TERM: Final = "not set in the config, so this term is left out of the sum"
 _UNSET_VALUE: Final = "not set in the config; no default is assumed, see the break-even values"
 _CAP_PRICE: Final = "cap_price_"
-_NOTHING: Final = Implied(prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE))
 
 
 def fit_prices(
@@ -35,11 +29,11 @@ def fit_prices(
 
     A price that nobody set is there with value None and a reason, never with a default; p_C is 1 by
     the convention of the net objective (METHODS 0.1). decisions: those that `est` was made from; with them
-    come the prices that caps or today's spend imply (`implied_prices`).
+    come the prices that today's spend implies, choices reveal, and logs of risk, serving and training show.
     """
     config = config or Config()
     stamp: dict[str, Any] = {"run_id": run_id, "window_from": est.window[0], "window_to": est.window[1]}
-    found = _NOTHING if decisions is None else _from_decisions(est, config, decisions)
+    found = NOTHING if decisions is None else prices_from(decisions, est, config, seed=est.seed)
     fitted = found.prices
     prices = (
         *_task_values(config, stamp),
@@ -59,21 +53,6 @@ def fit_prices(
         *(replace(p, **stamp) for p in fitted if not p.name.startswith(_CAP_PRICE)),
     )
     return Prices(prices=prices, value_curve=found.value_curve, **stamp)
-
-
-def _from_decisions(est: Estimates, config: Config, decisions: Decisions) -> Implied:
-    """The prices that need the decisions themselves; a point without a market says why."""
-    points: list[PointMarket] = []
-    refused: list[Price] = []
-    with threadpool_limits(limits=1):  # small problems: threads inside one wait longer than they work
-        for problem in sampled_problems(decisions, config, seed=est.seed):
-            found = point_market(problem, config, seed=est.seed)
-            if isinstance(found, PointMarket):
-                points.append(found)
-            else:
-                refused.append(no_market(problem, found))
-        found = implied_prices(points, est, config, seed=est.seed)
-    return replace(found, prices=(*found.prices, *refused))
 
 
 def _task_values(config: Config, stamp: dict[str, Any]) -> list[Price]:

@@ -17,7 +17,7 @@ from ..gates import MIN_CLUSTERS, MIN_ESS, effective_clusters, overlap
 from ..identification import no_contrast, repeats_contexts
 from ..pairs import Valuation
 from ..problem import Problem
-from ..scores import Scores, Split, fitted, score, split_of
+from ..scores import Scores, Split, fitted, split_of
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -93,13 +93,14 @@ def market(scores: Scores, config: Config) -> Market | str:
     return _of_rows(scores, value, offered, used, known)
 
 
-def point_market(problem: Problem, config: Config, *, seed: int) -> PointMarket | str:
-    """The market of `problem` with what refits it, or in words why it has none."""
+def point_market(scores: Scores, config: Config, *, seed: int) -> PointMarket | str:
+    """The market of a decision point with what refits it, or in words why it has none."""
+    problem = scores.problem
     refused = no_contrast(problem) or _unscorable(problem)
     if refused is not None:
         return refused
     split = split_of(problem, make_design(problem.frame, problem.features), seed=seed, repeat=0)
-    found = market(score(problem, seed=seed), config)
+    found = market(scores, config)
     return found if isinstance(found, str) else PointMarket(split=split, market=found)
 
 

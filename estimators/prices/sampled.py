@@ -43,6 +43,18 @@ def sampled_problems(
                 yield problem
 
 
+def sampled_frame(decisions: pl.DataFrame | pl.LazyFrame | Store, *, seed: int, most: int) -> pl.DataFrame:
+    """About `most` decisions at most, whole sessions of all layers, with the share kept in keep_prob.
+
+    Raises: SchemaError for a frame that is not in the layout.
+    """
+    lazy = decisions.decisions() if isinstance(decisions, Store) else decisions.lazy()
+    count = int(lazy.select(pl.len()).collect(engine="streaming").item())
+    frame = _kept(lazy, lazy.collect_schema().names(), min(1.0, most / max(count, 1)), seed)
+    check_frame(frame)
+    return frame
+
+
 def _kept(lazy: pl.LazyFrame, names: list[str], share: float, seed: int) -> pl.DataFrame:
     if share == 1.0:
         return lazy.collect()

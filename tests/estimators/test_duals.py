@@ -11,6 +11,7 @@ from shadowprice.estimators.prices.duals import Duals, Programme, fit_duals, log
 from shadowprice.estimators.prices.market import Market, PointMarket, point_market, stacked, worth_of
 from shadowprice.estimators.prices.recalibrated import recalibrated
 from shadowprice.estimators.problem import only_problem
+from shadowprice.estimators.scores import score
 from shadowprice.ingest.simulator.capped import RISK_USD, TASK_VALUE, cap_truth, capped_world
 from shadowprice.schemas.config import Config, parse_config
 
@@ -21,7 +22,7 @@ FREE, LOGGED = np.inf, np.nan
 @lru_cache(maxsize=4)
 def point(n: int = 2000, seed: int = 0) -> PointMarket:
     """The market of a world with three actions."""
-    found = point_market(only_problem(capped_world(n, seed=seed), CONFIG), CONFIG, seed=0)
+    found = point_market(score(only_problem(capped_world(n, seed=seed), CONFIG), seed=0), CONFIG, seed=0)
     assert isinstance(found, PointMarket)
     return found
 
@@ -75,7 +76,7 @@ def test_a_cap_that_cannot_be_kept_is_explained() -> None:
 def test_a_cap_on_what_is_not_known_is_refused() -> None:
     """Kills a latency cap that is dropped in silence when no latency is logged."""
     frame = capped_world(1500, seed=1).drop("latency_s")
-    found = point_market(only_problem(frame, CONFIG), CONFIG, seed=0)
+    found = point_market(score(only_problem(frame, CONFIG), seed=0), CONFIG, seed=0)
     assert isinstance(found, PointMarket)
     refused = duals((FREE, 1.0, FREE), found, draws=5)
     assert refused.reason == "latency of the actions is not known"
@@ -83,7 +84,7 @@ def test_a_cap_on_what_is_not_known_is_refused() -> None:
 
 def test_without_a_task_value_there_is_no_market() -> None:
     """Kills a default V."""
-    found = point_market(only_problem(capped_world(600, seed=0), Config()), Config(), seed=0)
+    found = point_market(score(only_problem(capped_world(600, seed=0), Config()), seed=0), Config(), seed=0)
     assert isinstance(found, str)
     assert "no task value" in found
 
@@ -91,7 +92,7 @@ def test_without_a_task_value_there_is_no_market() -> None:
 def test_one_action_is_no_market() -> None:
     """Kills a market of one action, whose multipliers are all 0 for no reason."""
     frame = capped_world(900, seed=0).filter(pl.col("action") == "basic")
-    found = point_market(only_problem(frame, CONFIG), CONFIG, seed=0)
+    found = point_market(score(only_problem(frame, CONFIG), seed=0), CONFIG, seed=0)
     assert isinstance(found, str)
     assert "only one action" in found
 

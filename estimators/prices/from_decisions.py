@@ -1,0 +1,124 @@
+"""The prices that need the decisions themselves: implied, revealed, of risk, of congestion and of capital."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from ...schemas.config import Config
+from ...schemas.records import VALUE_CURVE, Estimates, Price
+from ...schemas.store import Store
+from ..capital.capital import capital_prices
+from ..congestion.congestion import congestion_prices
+from ..identification import NO_ALTERNATIVE
+from ..problem import Problem
+from ..scores import MIN_ARM, score
+from .implied import implied_prices, no_market
+from .market import PointMarket, point_market
+from .revealed import revealed_prices
+from .risk_prices import risk_prices
+from .risk_ratios import risk_price_ratios
+from .sampled import sampled_frame, sampled_problems
+from .values import task_values
+
+Decisions: TypeAlias = pl.DataFrame | pl.LazyFrame | Store
+
+MOST_ROWS: Final = 200_000
+"""Decisions read for risk, congestion and capital: rare incidents and rare cells need more than a market."""
+_WHOLE: Final = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """prices: fitted or refused. value_curve: rows of VALUE_CURVE, empty where no point has a market."""
+
+    prices: tuple[Price, ...]
+    value_curve: pl.DataFrame
+
+
+NOTHING: Final = Fitted(prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE))
+
+
+def prices_from(decisions: Decisions, est: Estimates, config: Config, *, seed: int) -> Fitted:
+    """Every price that is fitted to `decisions`; what cannot be is there without a value, with the reason.
+
+    Large logs are sampled by whole sessions. Prices of congestion per load, and of what no layer of the log
+    has, are left out where the price for all of it is refused: they would repeat its reason.
+
+    Raises: SchemaError for a frame that is not in the layout.
+    """
+    with threadpool_limits(limits=1):  # small problems: threads inside one wait longer than they work
+        points, choices = _of_choices(decisions, config, seed)
+        implied = implied_prices(points, est, config, seed=seed)
+        rows = sampled_frame(decisions, seed=seed, most=MOST_ROWS)
+        books = risk_prices(rows, config=config, seed=seed)
+        prices = (
+            *implied.prices,
+            *choices,
+            *books,
+            *risk_price_ratios((*choices, *books)),
+            *_congestion(rows, _table(decisions, "engine_steps"), config, seed),
+            *capital_prices(
+                rows,
+                config=config,
+                seed=seed,
+                outcomes=_table(decisions, "outcomes"),
+                steps=_table(decisions, "engine_steps"),
+                contrasts=est.contrasts,
+            ),
+        )
+    return Fitted(prices=prices, value_curve=implied.value_curve)
+
+
+def _of_choices(decisions: Decisions, config: Config, seed: int) -> tuple[list[PointMarket], list[Price]]:
+    """The points that have a market, and what the choices of every point reveal."""
+    points: list[PointMarket] = []
+    prices: list[Price] = []
+    for problem in sampled_problems(decisions, config, seed=seed):
+        if problem.frame["value_usd"].is_not_null().any():
+            prices += task_values(problem, config, seed=seed).prices
+        refused = _no_choice(problem)
+        if refused is not None:
+            prices.append(no_market(problem, refused))
+            continue
+        scores = score(problem, seed=seed)
+        found = point_market(scores, config, seed=seed)
+        if isinstance(found, PointMarket):
+            points.append(found)
+        else:
+            prices.append(no_market(problem, found))
+        prices += revealed_prices(scores, config=config, seed=seed)
+    return points, prices
+
+
+def _no_choice(problem: Problem) -> str | None:
+    """Why there was nothing to choose at a point, or None."""
+    if problem.decision_point in NO_ALTERNATIVE:
+        return NO_ALTERNATIVE[problem.decision_point]
+    often = [name for k, name in enumerate(problem.arms) if (problem.arm == k).sum() >= MIN_ARM]
+    if len(often) < 2:
+        return f"fewer than two actions were taken {MIN_ARM} times"
+    return None
+
+
+def _congestion(rows: pl.DataFrame, steps: pl.DataFrame | None, config: Config, seed: int) -> Iterator[Price]:
+    """The prices of congestion, without the loads where the whole is refused."""
+    serving = rows.filter(pl.col("layer") == "serving")
+    if serving.is_empty():
+        return
+    latency = config.prices.latency
+    price = latency.value if latency else None
+    found = congestion_prices(serving, steps, latency_price=price, seed=seed)
+    whole = {p.name for p in found if p.segment == _WHOLE and p.value is not None}
+    yield from (p for p in found if p.segment == _WHOLE or p.name in whole)
+
+
+def _table(decisions: Decisions, name: str) -> pl.DataFrame | None:
+    """The table `name` of a store, None where there is none or it has no rows."""
+    if not isinstance(decisions, Store) or not decisions.files(name):
+        return None
+    return decisions.scan(name).collect()
