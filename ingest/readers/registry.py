@@ -19,6 +19,7 @@ from . import (
     langfuse,
     litellm,
     litellm_spend,
+    mlflow,
     mooncake,
     openhands,
     otlp,
@@ -65,6 +66,7 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, semantic_router_events),
     cast(Reader, semantic_router_samples),
     cast(Reader, phoenix),
+    cast(Reader, mlflow),
 )
 PARQUET_MAGIC: Final = b"PAR1"
 
