@@ -47,9 +47,9 @@ def joined(*parts: Made) -> Made:
 
 def stamp_lines(offer: Offer) -> list[str]:
     """The stamp of the run as comment lines, for a target that forbids keys of ours."""
-    start, end = (at or "unknown" for at in offer.window)
+    start, end, until = (at or "unknown" for at in (*offer.window, offer.valid_until))
     return [
-        f"shadowprice run {offer.run_id}, data {start} to {end}, valid until {offer.valid_until}",
+        f"shadowprice run {offer.run_id}, data {start} to {end}, valid until {until}",
         "List prices are facts, all else is estimated; the full record is in the .stamp.json beside this.",
     ]
 

@@ -268,6 +268,22 @@ def test_latency_and_risk_are_in_the_threshold() -> None:
     )
 
 
+def test_a_contrast_the_other_way_round_gives_the_same_threshold() -> None:
+    """Kills: the dearer model taken for the efficient one because it is the baseline."""
+    turned = Case(
+        action="cheap",
+        baseline="frontier",
+        theta=(-0.05, -0.085, -0.5, -0.001),
+        sd=(0.004, 0.002, 0.05, 0.0001),
+    )
+    straight = replace(turned, action="frontier", baseline="cheap", theta=(0.05, 0.085, 0.5, 0.001))
+    made, other = (made_for(supplied(case, config=PRICED), "litellm") for case in (straight, turned))
+    assert made.files[THRESHOLDS] == other.files[THRESHOLDS]
+    assert [(e.lower, e.upper) for e in made.evidence] == [
+        (e.lower and pytest.approx(e.lower), e.upper and pytest.approx(e.upper)) for e in other.evidence
+    ]
+
+
 def test_the_overlay_costs_what_the_list_prices_say(litellm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills: a price per million in a field per token, and a shadow price in a cost field."""
     overlay: Mapping[str, Any] = json.loads(str(made_for(supplied(config=PRICED), "litellm").files[PRICES]))

@@ -343,20 +343,6 @@ def test_logs_without_a_router_say_so_to_every_target() -> None:
         assert any("no decision of a router on a model" in one.reason for one in made.skipped)
 
 
-def test_a_large_log_is_sampled_by_id_and_stays_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kills: a sample of the first rows, one that changes from run to run, memory that grows with the log."""
-    store = log("cheap", "frontier")
-    monkeypatch.setattr("shadowprice.reports.exports.supply.SAMPLED", 300)
-    first, again = (stored(store, "litellm").forecasts for _ in range(2))
-    assert first is not None
-    assert again is not None
-    assert first.equals(again)
-    assert 230 < first.height < 370
-    kept = set(first["decision_id"])
-    assert kept & set(store.frame["decision_id"].tail(100))
-    assert kept & set(store.frame["decision_id"].head(100))
-
-
 @pytest.mark.parametrize("target", SHAPED)
 def test_the_verb_writes_and_compares_with_every_target(
     target: str, audited: Path, tmp_path: Path, capfd: Capture
