@@ -63,21 +63,12 @@ def offers(scores: Scores, *, config: Config, seed: int) -> Offers | str:
     arms = sorted(scores.psi)
     if len(arms) < 2:
         return "fewer than two actions were taken often enough to be described"
-    matrix = scores.propensities.matrix[:, arms]
     took = problem.arm[:, None] == np.array(arms)[None, :]
-    open_ = np.ones_like(took) if fixed else (matrix > 0.0) | took
+    open_ = np.ones_like(took) if fixed else (scores.propensities.matrix[:, arms] > 0.0) | took
     value, value_note = _values(scores, config, seed)
-    explored = problem.frame["exploration"].fill_null(value=False).to_numpy().astype(bool)
-    decided = took.any(axis=1) & (open_.sum(axis=1) > 1) & ~explored
-    if not fixed:
-        decided &= scores.propensities.usable
-    used = np.flatnonzero(decided & np.isfinite(value))
+    used, notes = _used(scores, took, open_, value, fixed=fixed, seed=seed)
     if used.size == 0:
         return "no decision with a choice is left: every one was explored, forced or of unknown task value"
-    notes = [value_note, *_left_out(explored, problem.n - used.size)]
-    if used.size > MAX_CHOICES:
-        notes.append(f"{MAX_CHOICES} of {used.size} choices, drawn with seed {seed}")
-        used = np.sort(np.random.default_rng(seed).choice(used, MAX_CHOICES, replace=False))
     mu = np.stack([scores.mu[k][used] for k in arms], axis=1)
     psi = np.stack([scores.psi[k][used] for k in arms], axis=1)
     known = np.array([bool(np.isfinite([mu[:, :, j], psi[:, :, j]]).all()) for j in range(4)])
@@ -103,8 +94,27 @@ def offers(scores: Scores, *, config: Config, seed: int) -> Offers | str:
         cluster_ids=tuple(problem.cluster_ids[c] for c in codes),
         grade="N" if fixed else max("C", scores.propensities.grade),
         fixed=fixed,
-        notes=tuple(notes),
+        notes=(value_note, *notes),
     )
+
+
+def _used(
+    scores: Scores, took: Mask, open_: Mask, value: Array, *, fixed: bool, seed: int
+) -> tuple[NDArray[np.intp], list[str]]:
+    """The decisions that say something, at most MAX_CHOICES of them, and what was left out."""
+    explored = scores.problem.frame["exploration"].fill_null(value=False).to_numpy().astype(bool)
+    decided = took.any(axis=1) & (open_.sum(axis=1) > 1) & ~explored & np.isfinite(value)
+    if not fixed:
+        decided &= scores.propensities.usable
+    used = np.flatnonzero(decided)
+    notes: list[str] = []
+    if dropped := scores.problem.n - used.size:
+        drawn = int(explored.sum())
+        notes.append(f"{dropped} decisions left out" + (f", {drawn} of them explorations" if drawn else ""))
+    if used.size > MAX_CHOICES:
+        notes.append(f"{MAX_CHOICES} of {used.size} choices, drawn with seed {seed}")
+        used = np.sort(np.random.default_rng(seed).choice(used, MAX_CHOICES, replace=False))
+    return used, notes
 
 
 def _values(scores: Scores, config: Config, seed: int) -> tuple[Array, str]:
@@ -113,13 +123,6 @@ def _values(scores: Scores, config: Config, seed: int) -> tuple[Array, str]:
     if found.origin == "none":
         return np.ones(scores.problem.n), "V unknown: every task counts alike"
     return found.value, f"V of each task from {found.origin}"
-
-
-def _left_out(explored: Mask, dropped: int) -> list[str]:
-    if not dropped:
-        return []
-    drawn = int(explored.sum())
-    return [f"{dropped} decisions left out" + (f", {drawn} of them explorations" if drawn else "")]
 
 
 def _filled(x: Array, known: Mask, closed: Mask) -> Array:

@@ -16,7 +16,7 @@ from ...schemas.records import Grade
 from ..scores import Scores
 from .attenuation import corrected, strengths, varying
 from .attributes import ATTRIBUTES, COST, Offers, offers
-from .clogit import Choices, covariance, fit_choices
+from .clogit import ChoiceFit, Choices, covariance, fit_choices
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -90,31 +90,13 @@ def behaviour_of(found: Offers) -> Behaviour | str:
 
 
 def _weights(found: Offers, *, constants: bool) -> Behaviour | str:
-    """The fit with every attribute that is known, varies and is predicted; the others are named as absent."""
-    absent: list[str | None] = [
-        None if known else f"{name} is not known for every action"
-        for name, known in zip(ATTRIBUTES, found.known, strict=True)
-    ]
-    where = "within actions" if constants else "between actions"
-    while True:
-        kept = [j for j in range(4) if absent[j] is None]
-        if not kept:
-            return "no attribute of the actions is predicted well enough to explain a choice"
-        design, target = _design(found, kept, constants=constants), found.target[:, :, kept]
-        flat = [j for j, varies in zip(kept, varying(design, len(kept)), strict=True) if not varies]
-        if flat:
-            absent[flat[0]] = f"{ATTRIBUTES[flat[0]]} does not differ {where}"
-            continue
-        fit = fit_choices(design)
-        if isinstance(fit, str):
-            return fit
-        strength = strengths(fit, design, target)
-        weakest = int(np.argmin(strength))
-        if strength[weakest] >= MIN_STRENGTH:
-            break
-        absent[kept[weakest]] = f"the log does not verify that {ATTRIBUTES[kept[weakest]]} differs {where}"
+    """The corrected weights of every attribute that can have one."""
+    chosen = _selected(found, constants=constants)
+    if isinstance(chosen, str):
+        return chosen
+    kept, absent, design, fit = chosen
     weight, influence = np.full(4, np.nan), np.full((len(found.cluster_ids), 4), np.nan)
-    weight[kept], influence[:, kept] = corrected(fit, design, target)
+    weight[kept], influence[:, kept] = corrected(fit, design, found.target[:, :, kept])
     flag = () if constants else ("no constant per action: other reasons to prefer one are in the prices",)
     missing = [ATTRIBUTES[j] for j in range(4) if j not in kept]
     left = (f"without {' and '.join(missing)}: what moves with it is in the prices",) if missing else ()
@@ -134,6 +116,37 @@ def _weights(found: Offers, *, constants: bool) -> Behaviour | str:
         constants=constants,
         notes=(*found.notes, *flag, *left),
     )
+
+
+def _selected(
+    found: Offers, *, constants: bool
+) -> tuple[list[int], list[str | None], Choices, ChoiceFit] | str:
+    """The fit with every attribute that is known, varies and is predicted, and why the others are absent.
+
+    The one that is predicted worst is left out first, and the rest is judged again without it.
+    """
+    absent: list[str | None] = [
+        None if known else f"{name} is not known for every action"
+        for name, known in zip(ATTRIBUTES, found.known, strict=True)
+    ]
+    where = "within actions" if constants else "between actions"
+    while True:
+        kept = [j for j in range(4) if absent[j] is None]
+        if not kept:
+            return "no attribute of the actions is predicted well enough to explain a choice"
+        design = _design(found, kept, constants=constants)
+        flat = [j for j, varies in zip(kept, varying(design, len(kept)), strict=True) if not varies]
+        if flat:
+            absent[flat[0]] = f"{ATTRIBUTES[flat[0]]} does not differ {where}"
+            continue
+        fit = fit_choices(design)
+        if isinstance(fit, str):
+            return fit
+        strength = strengths(fit, design, found.target[:, :, kept])
+        weakest = int(np.argmin(strength))
+        if strength[weakest] >= MIN_STRENGTH:
+            return kept, absent, design, fit
+        absent[kept[weakest]] = f"the log does not verify that {ATTRIBUTES[kept[weakest]]} differs {where}"
 
 
 def _design(found: Offers, kept: list[int], *, constants: bool) -> Choices:
