@@ -2,7 +2,7 @@
 
 Choices whose attributes are known exactly; the same read from logs, whose predictions are noisy; fixed rules;
 gaps between layers; one-sided bounds of action classes without incidents; mean losses per incident.
-Run: python benchmarks/bench_revealed.py [--draws 500] [--logs 200]
+Run: python benchmarks/bench_revealed.py [--draws 500] [--logs 100]
 """
 
 from __future__ import annotations
@@ -228,14 +228,15 @@ def gaps(draws: int) -> Iterator[str]:
         p, inside, alone = [], [], 0
         for seed in range(draws):
             both = [
-                read(log(seed, n=3000, latency_price=0.3, sessions=1500)),
+                read(log(seed, n=2400, sharp=1.5, latency_price=0.3, sessions=1200)),
                 read(
                     log(
                         seed + 10**6,
-                        n=3000,
+                        n=2400,
+                        sharp=1.5,
                         latency_price=0.3 * times,
                         point=("serving", "tier"),
-                        sessions=1500,
+                        sessions=1200,
                     )
                 ),
             ]
@@ -281,7 +282,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--logs", type=int, default=200)
+    parser.add_argument("--logs", type=int, default=100)
     arguments = parser.parse_args()
     draws, logs = arguments.draws, arguments.logs
     with threadpool_limits(limits=1):
