@@ -1,4 +1,4 @@
-"""Inspect archives as files: unfinished, rewritten, damaged, hostile; bombs and names that escape.
+"""Inspect archives as files: unfinished, rewritten, damaged, hostile; bombs and names that escape."""
 
 from __future__ import annotations
 
