@@ -153,6 +153,7 @@ def test_the_mix_has_the_most_gain_per_unit_of_risk() -> None:
     )
     own = found.mix @ found.mean / np.sqrt(found.mix @ found.cov @ found.mix)
     assert own == pytest.approx(-best, rel=1e-4)
+    assert found.mix.sum() == pytest.approx(1.0)
 
 
 def test_a_mix_beats_levers_that_scatter_alike_and_not_one_that_is_far_better() -> None:

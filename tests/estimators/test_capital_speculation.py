@@ -134,6 +134,9 @@ def test_drafting_that_is_free_always_pays_and_a_dear_one_never_does() -> None:
     """Kills a root outside [0, 1]: the ends of the range are answers of their own."""
     assert threshold(4, step_s=1.0, verify_s=0.9, draft_s=0.0) == 0.0
     assert threshold(4, step_s=1.0, verify_s=5.0, draft_s=0.0) is None
+    nearly = threshold(4, step_s=1.0, verify_s=4.5, draft_s=0.0)
+    assert nearly is not None
+    assert tokens_per_verify(nearly, 4) == pytest.approx(4.5)
     assert tokens_per_verify(1.0, 4) == 5.0
     assert acceptance_of(tokens_per_verify(0.73, 3.4), 3.4) == pytest.approx(0.73)
     with pytest.raises(SchemaError, match="positive seconds"):
