@@ -143,7 +143,7 @@ def _earlier_and_larger(before: Ints, start: Ints) -> Ints:
     order = np.lexsort((~asks, position))
     value, asking = np.concatenate([before, before])[order], asks[order]
     count, at = np.zeros(2 * n, dtype=np.int64), np.arange(2 * n)
-    by_value = np.lexsort((~asking, value))  # at equal values questions come first: only larger points count
+    by_value = np.argsort(value, kind="stable")  # no two are equal but those never seen, who do not ask
     for level in range(int(2 * n - 1).bit_length()):
         pair, right = at >> (level + 1), (at >> level) & 1
         rows = by_value[np.argsort(pair[by_value], kind="stable")]
