@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ...schemas.config import Config
 from ...schemas.records import Grade
+from ..problem import Problem
 from ..scores import Scores
 from .clogit import Choices
 from .values import task_values
@@ -64,7 +66,8 @@ def offers(scores: Scores, *, config: Config, seed: int) -> Offers | str:
     if len(arms) < 2:
         return "fewer than two actions were taken often enough to be described"
     took = problem.arm[:, None] == np.array(arms)[None, :]
-    open_ = np.ones_like(took) if fixed else (scores.propensities.matrix[:, arms] > 0.0) | took
+    possible = np.ones_like(took) if fixed else scores.propensities.matrix[:, arms] > 0.0
+    open_ = (possible & _listed(problem, arms)) | took
     value, value_note = _values(scores, config, seed)
     used, notes = _used(scores, took, open_, value, fixed=fixed, seed=seed)
     if used.size == 0:
@@ -115,6 +118,15 @@ def _used(
         notes.append(f"{MAX_CHOICES} of {used.size} choices, drawn with seed {seed}")
         used = np.sort(np.random.default_rng(seed).choice(used, MAX_CHOICES, replace=False))
     return used, notes
+
+
+def _listed(problem: Problem, arms: list[int]) -> Mask:
+    """(n, K) whether the log names an action among the candidates; all where it names none."""
+    lists = problem.frame["candidates"]
+    if lists.dtype == pl.Null:
+        return np.ones((problem.n, len(arms)), dtype=bool)
+    columns = [lists.list.contains(problem.arms[k]).fill_null(value=True).to_numpy() for k in arms]
+    return np.column_stack(columns)
 
 
 def _values(scores: Scores, config: Config, seed: int) -> tuple[Array, str]:

@@ -205,6 +205,24 @@ def test_explored_decisions_reveal_nothing(log: pl.DataFrame) -> None:
     assert "600 decisions left out, 600 of them explorations" in made.notes
 
 
+@pytest.mark.parametrize("ruled", [False, True])
+def test_an_action_that_was_no_candidate_was_not_turned_down(log: pl.DataFrame, ruled: bool) -> None:
+    """Kills a preference against an action that was not on offer, whoever chose."""
+    some = [["haiku", "sonnet", "opus"] if i % 2 else ["haiku", "sonnet"] for i in range(log.height)]
+    frame = log.drop("propensities", "propensity", "propensity_source")
+    frame = frame.with_columns(candidates=pl.Series(some)).filter(
+        pl.col("action").is_in(pl.col("candidates"))
+    )
+    if ruled:
+        frame = frame.with_columns(propensity_source=pl.lit("deterministic"))
+    made = offers(scored(frame), config=Config(), seed=0)
+    assert not isinstance(made, str)
+    assert made.fixed == ruled
+    offered = frame.sort("decision_id")["candidates"].list.len().to_numpy()
+    assert (made.choices.open.sum(axis=1) == offered).all()
+    assert not made.choices.open[offered == 2, made.arms.index("opus")].any()
+
+
 def test_known_task_values_enter_the_choice_and_rows_without_one_do_not(log: pl.DataFrame) -> None:
     """Kills V that is set and then ignored."""
     classes = log.with_columns(x_task_class=pl.Series(np.where(np.arange(log.height) % 3, "a", "b")))
