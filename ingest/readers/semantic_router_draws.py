@@ -12,14 +12,18 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..convert import as_real
 from .semantic_router_fields import section, text
 from .semantic_router_history import Belief
 
+Array = NDArray[np.float64]
+
 MAX_CANDIDATES: Final = 50
-_NODES: Final = 256
-"""Gauss-Legendre points over a candidate's quantiles."""
+_POINTS: Final = 2001
+_SPREADS: Final = 9.0
+"""Standard deviations of a posterior that its points span; beyond lies less than rounding can tell."""
 _MARGINS: Final = {"tier": 0.03, "global": 0.08}
 """By which a proposal has to win when candidates come from beyond the decision."""
 _SCORE_SLACK: Final = 2e-4
@@ -87,33 +91,46 @@ def _leads_to(
     return False
 
 
-@lru_cache(maxsize=4096)
 def _shares(arms: tuple[_Arm, ...]) -> tuple[float, ...]:
     """The probability that each arm wins, in order.
 
     An arm other than the base wins where it is highest and beats the base by its margin, else the base wins.
     """
-    from scipy.special import betainc, betaincinv  # seldom needed, and slow to load
-
-    points, weights = np.polynomial.legendre.leggauss(_NODES)
-    levels, weights = (points + 1) / 2, weights / 2
     won: list[float] = []
     for arm in arms:
         if arm.base:
             won.append(0.0)
             continue
-        score = betaincinv(arm.alpha, arm.beta, levels) + arm.shift
-        below = np.ones_like(score)
+        at, mass, _ = _posterior(arm.alpha, arm.beta)
+        below = np.ones_like(at)
         for rival in arms:
             if rival is not arm:
-                limit = score - rival.shift - (arm.margin if rival.base else 0.0)
-                below *= betainc(rival.alpha, rival.beta, np.clip(limit, 0.0, 1.0))
-        won.append(float(weights @ below))
+                limit = at + arm.shift - rival.shift - (arm.margin if rival.base else 0.0)
+                points, _, cdf = _posterior(rival.alpha, rival.beta)
+                below *= np.interp(limit, points, cdf, left=0.0, right=1.0)
+        won.append(float(mass @ below))
     rest = max(0.0, 1.0 - sum(won))
     if any(arm.base for arm in arms):
         return tuple(rest if arm.base else share for arm, share in zip(arms, won, strict=True))
     total = sum(won)
     return tuple(share / total for share in won)
+
+
+@lru_cache(maxsize=1024)
+def _posterior(alpha: float, beta: float) -> tuple[Array, Array, Array]:
+    """(n,) points over the Beta distribution, the mass at each by the trapezoidal rule, and the CDF there."""
+    mean = alpha / (alpha + beta)
+    spread = _SPREADS * np.sqrt(mean * (1 - mean) / (alpha + beta + 1))
+    at = np.linspace(max(0.0, mean - spread), min(1.0, mean + spread), _POINTS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rise, fall = (alpha - 1) * np.log(at), (beta - 1) * np.log1p(-at)
+    log_density = np.where(alpha == 1.0, 0.0, rise) + np.where(beta == 1.0, 0.0, fall)
+    density = np.exp(log_density - log_density.max())
+    steps = np.concatenate(([0.0], (density[1:] + density[:-1]) / 2))
+    cdf = np.cumsum(steps)
+    mass = density.copy()
+    mass[[0, -1]] /= 2
+    return at, mass / mass.sum(), cdf / cdf[-1]
 
 
 def _number(holder: dict[str, Any], name: str) -> float:

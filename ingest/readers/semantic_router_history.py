@@ -135,6 +135,7 @@ class Beliefs:
             return None
         if not _LEAST - _MEAN_SLACK <= mean <= _MOST + _MEAN_SLACK:
             return None
+        mean = min(max(mean, _LEAST), _MOST)
         return Belief(_PRIOR * mean, _PRIOR * (1 - mean))
 
 
