@@ -43,6 +43,7 @@ def decisions(given: Arrivals, served: Served, tenants: int = 20) -> pl.DataFram
             "tok_input_uncached": given.prompt_tok - given.cached,
             "tok_cache_read": given.cached,
             "tok_output": given.output_tok,
+            "spec_accepted": served.spec_accepted,
             "queue_s": served.queue_s,
             "ttft_s": served.ttft_s,
             "decode_s": served.decode_s,

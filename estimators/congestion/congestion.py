@@ -76,8 +76,8 @@ def congestion(
     panel = panel_slopes(requests)
     method = "panel of times to the first token (slower decoding is not in it, so a lower bound)"
     rows = token_prices(panel.slopes, segment="all", latency_price=latency_price, grade="C", method=method)
-    told = panel.slopes.reason or "the panel says nothing about single loads"
-    rows = (*rows, *_unknown_loads(told, latency_price))
+    told = "the panel has one price for all loads" if panel.slopes.value is not None else panel.slopes.reason
+    rows = (*rows, *_unknown_loads(told or "", latency_price))
     known = panel.slopes.value is not None
     notes = (*notes, *panel.notes)
     return Congestion(

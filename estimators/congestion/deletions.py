@@ -20,9 +20,10 @@ FEWEST: Final = 20
 """Requests per stratum that are deleted even if the work then exceeds the bound."""
 BUDGET: Final = 1_000_000
 """Requests that the paired paths may serve in all; about a quarter of a minute."""
-JITTERS: Final = 8
-"""Paths with slightly moved arrivals to which the deletions are dealt."""
-_LEAST_S: Final = 1e-4
+PATHS: Final = (4, 64)
+"""Paths with slightly moved arrivals to which the deletions are dealt: at least, and at most."""
+_PATHS_SHARE: Final = 0.125
+"""Of the budget, for these paths."""
 BEHIND: Final = 20_000
 """Requests behind a deleted one after which its path ends, whether it met the other or not."""
 
@@ -55,18 +56,19 @@ def delete_each(requests: Requests, replays: list[Replay], *, rng: np.random.Gen
 
     D_i = sum over j of latency_j(with i) - latency_j(without i). The engine is deterministic, so both paths
     have the same luck; but where they never idle, the least shift of a step goes on to move who meets whom.
-    So the sample is dealt to JITTERS paths, whose arrivals are moved by less than a step: their luck then
-    averages out. Up to PER_STRATUM requests of each load and size, fewer where the paths are long.
+    So the sample is dealt to several paths, whose arrivals are moved by about the time between two: their
+    luck then averages out. Up to PER_STRATUM requests of each load and size, fewer where the paths are long.
 
     Source: METHODS F1 (b), J.
     """
     picked, weight = _sample(requests, replays, rng)
-    deal = rng.permutation(np.arange(picked.size) % JITTERS)
+    paths = int(np.clip(_PATHS_SHARE * BUDGET / requests.n, *PATHS))
+    deal = rng.permutation(np.arange(picked.size) % paths)
     found = [np.zeros(picked.size), np.zeros(picked.size), np.zeros(len(requests.tenants)), np.zeros(1)]
     for one in replays:
         place = np.searchsorted(picked, one.rows)
         known = picked[np.minimum(place, picked.size - 1)] == one.rows
-        for k in range(JITTERS):
+        for k in range(paths):
             mine = np.flatnonzero(known & (deal[np.minimum(place, picked.size - 1)] == k))
             if mine.size:
                 _delete(requests, one, jittered(one.engine, rng), mine, place[mine], weight, found)
@@ -77,9 +79,10 @@ def delete_each(requests: Requests, replays: list[Replay], *, rng: np.random.Gen
 
 
 def jittered(engine: Engine, rng: np.random.Generator) -> Engine:
-    """The same engine with every arrival later by less than a step, in the same order."""
-    queue = engine.queue
-    moved = np.sort(np.array(queue.time) + rng.uniform(0.0, max(engine.rate.base_s, _LEAST_S), engine.n))
+    """The same engine with every arrival later by up to the usual time between two, in the same order."""
+    queue, time = engine.queue, np.array(engine.queue.time)
+    gap = float(np.median(np.diff(time))) if time.size > 1 else 0.0
+    moved = np.sort(time + rng.uniform(0.0, max(gap, engine.rate.base_s), time.size))
     return Engine(replace(queue, time=moved.tolist()), engine.rate, engine.limits)
 
 

@@ -44,18 +44,31 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """What one replica has to serve, in order of arrival: seconds and tokens, as plain lists for speed."""
+    """What one replica has to serve, in order of arrival, as plain lists for speed.
+
+    time: seconds. prompt, cached: tokens. rounds: decode steps after the first token. growth: tokens that
+    each of them adds to the KV cache, 1 without speculation.
+    """
 
     time: list[float]
     prompt: list[int]
     cached: list[int]
-    output: list[int]
+    rounds: list[int]
+    growth: list[float]
 
     @classmethod
-    def of(cls, time_s: Array, prompt: Ints, cached: Ints, output: Ints) -> Queue:
-        """From arrays (n,), sorted by time."""
+    def of(
+        cls, time_s: Array, prompt: Ints, cached: Ints, output: Ints, accepted: Ints | None = None
+    ) -> Queue:
+        """From arrays (n,), sorted by time. accepted: tokens that speculation wrote without a step."""
+        rounds = output - 1 if accepted is None else output - 1 - accepted
+        growth = np.divide(output - 1.0, rounds, out=np.ones(output.size), where=rounds > 0)
         return cls(
-            time=time_s.tolist(), prompt=prompt.tolist(), cached=cached.tolist(), output=output.tolist()
+            time=time_s.tolist(),
+            prompt=prompt.tolist(),
+            cached=cached.tolist(),
+            rounds=rounds.tolist(),
+            growth=growth.tolist(),
         )
 
 
@@ -63,16 +76,18 @@ class Queue:
 class State:
     """A replica between two steps. order: running requests, oldest first. left: prompt tokens to process.
     due: step after which a decoding request is done; ends: the same as a heap, with entries that a
-    preemption outdated. ahead: decode steps left at a preemption. promised: prompt tokens still to come."""
+    preemption outdated. ahead: decode steps left at a preemption. promised: prompt tokens still to come.
+    growth: tokens that a step of all decoding requests adds."""
 
     now: float = -math.inf
     coming: int = 0
     step: int = 0
-    kv: int = 0
-    promised: int = 0
+    kv: float = 0.0
+    growth: float = 0.0
+    promised: float = 0.0
     waiting: deque[int] = field(default_factory=lambda: deque[int]())
     order: list[int] = field(default_factory=lambda: list[int]())
-    left: dict[int, int] = field(default_factory=lambda: dict[int, int]())
+    left: dict[int, float] = field(default_factory=lambda: dict[int, float]())
     due: dict[int, int] = field(default_factory=lambda: dict[int, int]())
     ends: list[tuple[int, int]] = field(default_factory=lambda: list[tuple[int, int]]())
     ahead: dict[int, int] = field(default_factory=lambda: dict[int, int]())
@@ -80,8 +95,8 @@ class State:
     def copy(self) -> State:
         """The same state, to go on from independently."""
         return State(
-            self.now, self.coming, self.step, self.kv, self.promised, self.waiting.copy(), self.order.copy(),
-            self.left.copy(), self.due.copy(), self.ends.copy(), self.ahead.copy(),
+            self.now, self.coming, self.step, self.kv, self.growth, self.promised, self.waiting.copy(),
+            self.order.copy(), self.left.copy(), self.due.copy(), self.ends.copy(), self.ahead.copy(),
         )  # fmt: skip
 
 
@@ -150,10 +165,10 @@ class Engine:
         else:
             self._decode(state, path)
 
-    def _context(self, state: State, i: int) -> int:
+    def _context(self, state: State, i: int) -> float:
         """Tokens of request i that its prefill has to hold: the prompt, and what a preemption threw away."""
-        written = self.queue.output[i] - 1 - state.ahead[i] if i in state.ahead else 0
-        return self.queue.prompt[i] + written
+        written = self.queue.rounds[i] - state.ahead[i] if i in state.ahead else 0
+        return self.queue.prompt[i] + written * self.queue.growth[i]
 
     def _fits(self, state: State) -> bool:
         if not state.order:
@@ -164,25 +179,25 @@ class Engine:
     def _decode(self, state: State, path: Path) -> None:
         """Decode steps in one go, until one is done, the cache is full, or a newcomer could start.
 
-        k steps take k (base + decode b) + kv (k held + b k (k + 1) / 2) seconds, b sequences growing by one.
+        k steps take k (base + decode b) + kv (k held + g k (k + 1) / 2) seconds; b sequences grow by g.
         """
         rate, b = self.rate, len(state.due)
         while state.due.get(state.ends[0][1]) != state.ends[0][0]:
             heapq.heappop(state.ends)
         steps = state.ends[0][0] - state.step
         if len(state.order) > 1:
-            steps = min(steps, (self.room - state.kv) // b)
+            steps = min(steps, int((self.room - state.kv) // state.growth))
         if steps < 1:
             self._mixed_step(state, path)
             return
-        square = rate.kv_s * b / 2
+        square = rate.kv_s * state.growth / 2
         linear = rate.base_s + rate.decode_s * b + rate.kv_s * state.kv + square
         if not state.waiting and len(state.order) < self.seats and state.coming < self.n:
             gap = self.queue.time[state.coming] - state.now
             root = (math.sqrt(linear * linear + 4 * square * gap) + linear) / 2
             steps = min(steps, max(1, math.ceil(gap / root - 1e-9)))
         state.now += steps * (linear + square * steps)
-        state.kv += steps * b
+        state.kv += steps * state.growth
         state.step += steps
         self._finish(state, path)
 
@@ -191,8 +206,8 @@ class Engine:
         rate = self.rate
         self._make_room(state)
         decoding = len(state.due)
-        state.kv += decoding
-        budget, used, pairs = self.budget - decoding, 0, 0.0
+        state.kv += state.growth
+        budget, used, pairs = self.budget - decoding, 0.0, 0.0
         for i in list(state.left):
             used, pairs = self._work(state, i, budget, used, pairs)
         while state.waiting and used < budget and self._fits(state):
@@ -209,15 +224,17 @@ class Engine:
         for i in [i for i, left in state.left.items() if left == 0]:
             del state.left[i]
             path.first.setdefault(i, state.now)
-            state.due[i] = state.step + state.ahead.pop(i, self.queue.output[i] - 1)
+            state.due[i] = state.step + state.ahead.pop(i, self.queue.rounds[i])
+            state.growth += self.queue.growth[i]
             heapq.heappush(state.ends, (state.due[i], i))
         self._finish(state, path)
 
-    def _work(self, state: State, i: int, budget: int, used: int, pairs: float) -> tuple[int, float]:
+    def _work(self, state: State, i: int, budget: int, used: float, pairs: float) -> tuple[float, float]:
         """Process what fits of the prompt of i; tokens used so far, and pairs that attention looked at."""
-        chunk = max(0, min(state.left[i], budget - used, self.room - state.kv))
-        if len(state.order) == 1:
-            chunk = max(0, min(state.left[i], budget - used))
+        chunk = min(state.left[i], budget - used)
+        if len(state.order) > 1:
+            chunk = min(chunk, self.room - state.kv)
+        chunk = max(0.0, chunk)
         before = self._context(state, i) - state.left[i]
         state.left[i] -= chunk
         state.promised -= chunk
@@ -226,11 +243,12 @@ class Engine:
 
     def _make_room(self, state: State) -> None:
         """Send the youngest back to the queue until one more token of each decoding request fits."""
-        while len(state.order) > 1 and state.kv + len(state.due) > self.room:
+        while len(state.order) > 1 and state.kv + state.growth > self.room:
             i = state.order.pop()
             if i in state.due:
                 state.ahead[i] = state.due.pop(i) - state.step
                 state.kv -= self._context(state, i)
+                state.growth -= self.queue.growth[i]
             else:
                 left = state.left.pop(i)
                 state.kv -= self._context(state, i) - left
@@ -243,5 +261,8 @@ class Engine:
             if state.due.get(i) == end:
                 del state.due[i]
                 state.order.remove(i)
-                state.kv -= self.queue.prompt[i] + self.queue.output[i] - 1
+                state.kv -= self.queue.prompt[i] + self.queue.rounds[i] * self.queue.growth[i]
+                state.growth -= self.queue.growth[i]
                 path.last[i] = state.now
+        if not state.order:  # what rounding left
+            state.kv = state.growth = state.promised = 0.0

@@ -23,8 +23,8 @@ Verdict = Literal["supported", "contradicted", "inconclusive", "not_identified"]
 
 WINDOW_S: Final = 60.0
 """Long contexts of the last minute are what a newcomer can meet."""
-LEADS_S: Final = (600.0, 60.0)
-"""How much later the long contexts of the placebo come; the shorter one where nobody comes so late."""
+LEADS_S: Final = (600.0, 60.0, 10.0)
+"""How much later the long contexts of the placebo come; the next where most have none so late behind them."""
 LONG: Final = 0.9
 """A context above this quantile of prompts is long (METHODS F2)."""
 MATERIAL: Final = 0.01

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -130,13 +130,11 @@ def work(requests: Requests, server: Server) -> Array:
     that up to _SATURATED requests that arrive at once take as long as they do.
     """
     rate, todo = server.rate, requests.prompt - requests.cached
-    decoded = requests.output - 1.0
+    decoded = requests.output - 1.0 - requests.accepted
     alone = rate.prefill_s * todo + rate.attention_s * todo * (requests.cached + todo / 2.0)
     alone += decoded * (rate.decode_s + rate.kv_s * (requests.prompt + requests.output / 2.0))
     some = np.unique(np.linspace(0, requests.n - 1, min(requests.n, _SATURATED)).astype(np.int64))
-    at_once = Queue.of(
-        np.zeros(some.size), requests.prompt[some], requests.cached[some], requests.output[some]
-    )
+    at_once = replace(_queue(requests, some), time=[0.0] * some.size)
     makespan = max(Engine(at_once, rate, server.limits).serve().last.values())
     shared = max(makespan - float(alone[some].sum()), 0.0)
     split = decoded if decoded[some].any() else np.ones(requests.n)
@@ -151,9 +149,8 @@ def loads(time: Array, seconds: Array, window_s: float = WINDOW_S) -> Array:
 
 
 def _queue(requests: Requests, rows: Ints) -> Queue:
-    return Queue.of(
-        requests.time_s[rows], requests.prompt[rows], requests.cached[rows], requests.output[rows]
-    )
+    columns = (requests.prompt, requests.cached, requests.output, requests.accepted)
+    return Queue.of(requests.time_s[rows], *(column[rows] for column in columns))
 
 
 def _in_order(part: dict[int, float], n: int) -> Array:

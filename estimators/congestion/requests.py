@@ -22,7 +22,14 @@ _ALONE: Final = "engine"
 """What a replica is called that the log does not name."""
 _NO_TENANT: Final = "unknown"
 _SECONDS: Final = ("queue_s", "ttft_s", "decode_s", "latency_s")
-_TOKENS: Final = ("tok_input_uncached", "tok_cache_read", "tok_cache_write", "tok_output", "x_prompt_tokens")
+_TOKENS: Final = (
+    "tok_input_uncached",
+    "tok_cache_read",
+    "tok_cache_write",
+    "tok_output",
+    "x_prompt_tokens",
+    "spec_accepted",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +37,10 @@ class Requests:
     """n requests in order of arrival.
 
     time_s: (n,) seconds since start_us, in microseconds of UTC. prompt, cached, output: (n,) tokens; a prefix
-    cache served `cached` of the prompt. queue_s, ttft_s, latency_s: (n,) seconds, NaN where not logged.
-    replica, tenant: (n,) codes into `replicas` and `tenants`. hour: (n,) hour of day in UTC, -1 where the
-    clock only counts from the trace's start. dropped: rows without arrival or tokens.
+    cache served `cached` of the prompt. accepted: (n,) tokens that speculation wrote without a step.
+    queue_s, ttft_s, latency_s: (n,) seconds, NaN where not logged. replica, tenant: (n,) codes into
+    `replicas` and `tenants`. hour: (n,) hour of day in UTC, -1 where the clock only counts from the trace's
+    start. dropped: rows without arrival or tokens.
     """
 
     time_s: Array
@@ -40,6 +48,7 @@ class Requests:
     prompt: Ints
     cached: Ints
     output: Ints
+    accepted: Ints
     queue_s: Array
     ttft_s: Array
     latency_s: Array
@@ -63,7 +72,8 @@ class Requests:
 
 
 _PER_ROW: Final = (
-    "time_s", "prompt", "cached", "output", "queue_s", "ttft_s", "latency_s", "replica", "tenant", "hour"
+    "time_s", "prompt", "cached", "output", "accepted", "queue_s", "ttft_s", "latency_s", "replica", "tenant",
+    "hour",
 )  # fmt: skip
 
 
@@ -194,13 +204,17 @@ def _requests(known: pl.DataFrame, *, dropped: int) -> Requests:
     tenants, tenant = np.unique(sort["tenant_id"].to_numpy(), return_inverse=True)
     start = int(sort["us"][0])
     prompt = sort["prompt"].to_numpy().astype(np.int64)
+    output = sort["tok_output"].to_numpy().astype(np.int64)
+    accepted = sort["spec_accepted"].fill_null(0).to_numpy().astype(np.int64)
     return Requests(
         time_s=(sort["us"].to_numpy() - start) / 1e6,
         start_us=start,
         prompt=prompt,
         # the last prompt token is always processed, for the first answer token is read off it
         cached=np.minimum(sort["cached"].to_numpy().astype(np.int64), prompt - 1),
-        output=sort["tok_output"].to_numpy().astype(np.int64),
+        output=output,
+        # a round writes one token besides those accepted, and an answer of two tokens has a round
+        accepted=np.clip(accepted, 0, np.maximum(output - 2, 0)),
         queue_s=sort["queue_s"].to_numpy().astype(float),
         ttft_s=sort["ttft_s"].to_numpy().astype(float),
         latency_s=sort["latency_s"].to_numpy().astype(float),

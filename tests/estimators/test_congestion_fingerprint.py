@@ -84,7 +84,7 @@ def shared_volume(requests: Requests, *, shift_s: float) -> np.ndarray:
 
 
 def test_waits_that_follow_long_contexts_elsewhere_are_a_common_cause(requests: Requests) -> None:
-    """Kills: a verdict without the placebo elsewhere: a slow gateway in front of all replicas looks the same."""
+    """Kills: a verdict without the placebo elsewhere; a slow gateway before all replicas looks the same."""
     found = fingerprint(with_waits(requests, 0.2 + 1e-6 * shared_volume(requests, shift_s=0.0)))
     assert found.verdict == "inconclusive", str(found)
     assert "on other replicas" in found.reason
