@@ -34,6 +34,11 @@ from threadpoolctl import threadpool_limits
 HAZARD = 0.03
 PRICES = TokenPrices(fresh=3e-6, read=3e-7, write=3.75e-6)
 BLOCK_TOK = 512
+_RATES = np.random.default_rng(0).beta(60, 40, 1_000_000)
+KEPT = float((_RATES + _RATES**2 + _RATES**3 + _RATES**4).mean())
+"""Tokens accepted per round of four drafts where the rates of clusters are Beta(60, 40)."""
+ACCEPTANCE = KEPT / (KEPT + float((1 - _RATES**4).mean()))
+"""accepted / (accepted + rejected) over very many such clusters."""
 
 Array = NDArray[np.float64]
 Draw = Callable[[int], tuple[tuple[Price, float], ...]]
@@ -192,10 +197,9 @@ def speculation(repeats: int) -> None:
         rng = np.random.default_rng(seed)
         cluster = rng.integers(0, 40, 2000)
         of_cluster = rng.beta(60, 40, 40)
-        # the truth of a scattering rate is accepted / (accepted + rejected) over very many clusters
         accepted = np.minimum(rng.geometric(1 - of_cluster[cluster]) - 1, 4).astype(float)
         found = censored_acceptance(accepted, np.full(2000, 4.0), cluster)
-        hits += found is not None and found.lower <= ACCEPTED <= found.upper
+        hits += found is not None and found.lower <= ACCEPTANCE <= found.upper
     print(f"acceptance, 2,000 rounds in 40 clusters that differ: covered {hits / repeats:.1%} of {repeats}\n")
     print("| E T1 / (Tv + g Td) | buy | undecided | do not buy |")
     print("|---|---|---|---|")
@@ -216,9 +220,7 @@ def verdict(seed: int, ratio: float) -> str:
     kept = rng.beta(60, 40, 40)[session]
     rounds = 50
     hits = np.minimum(rng.geometric(1 - kept, size=(rounds, n)) - 1, 4).sum(axis=0)
-    a = np.random.default_rng(0).beta(60, 40, 1_000_000)
-    yielded = float(1 + (a + a**2 + a**3 + a**4).mean())
-    seconds = np.where(drafts, rounds * 0.01 * yielded / ratio, 100 * 0.01) * speed
+    seconds = np.where(drafts, rounds * 0.01 * (1 + KEPT) / ratio, 100 * 0.01) * speed
     found = speculation_cells(
         Rounds(
             cell=np.full(n, "one"),
@@ -231,17 +233,6 @@ def verdict(seed: int, ratio: float) -> str:
         )
     )["one"]
     return found if isinstance(found, str) else found.verdict
-
-
-def _accepted() -> float:
-    """accepted / (accepted + rejected) where rates are Beta(60, 40) and rounds draft 4: E m / E (m +
-    reject)."""
-    a = np.random.default_rng(0).beta(60, 40, 1_000_000)
-    kept = (a + a**2 + a**3 + a**4).mean()
-    return float(kept / (kept + (1 - a**4).mean()))
-
-
-ACCEPTED = _accepted()
 
 
 def budgets(repeats: int) -> None:
