@@ -13,6 +13,7 @@ from ...errors import PriceError
 from ...schemas.records import Grade, Price
 from .by_load import load_label, prices_by_load, tenant_accounts, tokens_of
 from .by_queue import one_at_a_time
+from .capacity import capacity_gains
 from .deletions import BEHIND, BINS, Deletions, delete_each
 from .panel import panel_slopes
 from .records import Congestion, curves_of
@@ -118,7 +119,8 @@ def priced_replays(
         requests, tokens, load, deleted, method, latency_price=latency_price, grade=grade, rng=rng
     )
     cut = f"{deleted.cut} paths ended {BEHIND} requests after the deleted one, before they met: a lower bound"
-    return replace(found, method="replay", notes=(cut,) if deleted.cut else ())
+    gains = capacity_gains(requests, replays)
+    return replace(found, method="replay", capacity=gains, notes=(cut,) if deleted.cut else ())
 
 
 def refused(reason: str, *, latency_price: float | None) -> Congestion:

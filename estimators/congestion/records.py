@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from ...schemas.records import Price
+from .capacity import CapacityGain
 from .replay import Fit
 from .step_law import StepLaw
 
@@ -41,10 +42,11 @@ class Congestion:
 
     prices: per load and 'all'; USD where a second has a price, else seconds; a refusal has value None and the
     reason. method: 'replay', 'queue', 'panel' or None. laws: per replica with steps. fits: logged against
-    replayed quantiles. curves: the prices by load and by hour of day (UTC). tenants: seconds of delay that
-    the requests of a tenant imposed on all others, the part within the tenant, and what its requests
-    suffered from single others; a sum of marginal delays is not the delay that goes when all go. USD null
-    without a price. notes: what was tried before and why it was not used, what was left out.
+    replayed quantiles. curves: the prices by load and by hour of day (UTC). capacity: seconds that more of
+    each resource saves, as the law implies. tenants: seconds of delay that the requests of a tenant imposed
+    on all others, the part within the tenant, and what its requests suffered from single others; a sum of
+    marginal delays is not the delay that goes when all go. USD null without a price. notes: what was tried
+    before and why it was not used, what was left out.
     """
 
     prices: tuple[Price, ...]
@@ -52,6 +54,7 @@ class Congestion:
     laws: tuple[StepLaw, ...] = ()
     fits: tuple[Fit, ...] = ()
     curves: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CURVES))
+    capacity: tuple[CapacityGain, ...] = ()
     tenants: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TENANTS))
     notes: tuple[str, ...] = ()
 

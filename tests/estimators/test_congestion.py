@@ -52,6 +52,8 @@ def test_the_replay_meets_the_log_and_prices_every_load_or_says_why_not(found: C
     prefill = one(found.prices, NAMES[0])
     assert prefill.value is not None
     assert prefill.value > 0
+    assert [g.resource for g in found.capacity] == ["prefill", "decode", "kv_cache"]
+    assert (found.capacity[0].value or 0) > 0
     assert "of 1500 requests" in (prefill.method or "")
 
 
