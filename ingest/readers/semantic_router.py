@@ -41,7 +41,7 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
         if not isinstance(record, Rejected):
             history.note(record[1])
     beliefs = Beliefs(history)
-    for record in _records(log):
+    for record in _records(log) if beliefs.needed else ():
         if not isinstance(record, Rejected):
             beliefs.test(record[1])
     for record in _records(log):

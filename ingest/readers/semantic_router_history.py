@@ -7,7 +7,7 @@ good_fit or underpowered. The log has its mean but not its weight, which says ho
 from __future__ import annotations
 
 import bisect
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,8 @@ _LEAST, _MOST = 0.25, 0.75
 """Where the mean lies before any verdict: seeds in [0, 1] of weight 2, and one count on either side."""
 _PRIOR: Final = 4.0
 """alpha + beta before any verdict."""
+_RACES: Final = 0.01
+"""Share of means that may differ: a verdict can arrive between a decision and its record's time."""
 _CONFIRMED: Final = 2
 """Different means that the verdicts must explain: earlier, unlogged verdicts fit one mean at most."""
 
@@ -72,10 +74,17 @@ class History:
             self._events.clear()
             self.complete = False
 
+    @property
+    def any(self) -> bool:
+        """Whether there are verdicts, and all of them are held."""
+        return self.complete and bool(self._events)
+
     def counts(self, key: Key, at: datetime) -> tuple[int, int]:
         """Good fits, and all verdicts, on `key` before `at`."""
+        if key not in self._events:
+            return 0, 0
         if key not in self._sorted:
-            events = sorted(self._events.get(key, []))
+            events = sorted(self._events[key])
             goods, totals = [0], [0]
             for _, good, count in events:
                 goods.append(goods[-1] + good)
@@ -92,7 +101,13 @@ class Beliefs:
     def __init__(self, history: History) -> None:
         self._history = history
         self._explained: dict[Key, set[float]] = defaultdict(set)
-        self._broken: set[Key] = set()
+        self._tested: Counter[Key] = Counter()
+        self._failed: Counter[Key] = Counter()
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to test: without verdicts no posterior is known."""
+        return self._history.any
 
     def test(self, record: dict[str, Any]) -> None:
         """Compare the logged means of `record` with those that the verdicts before it imply."""
@@ -104,11 +119,12 @@ class Beliefs:
             return
         for model, mean in means.items():
             key = (*place, model)
-            good, count = self._history.counts(key, at)
-            if count and abs((2 + good) / (_PRIOR + count) - mean) <= _MEAN_SLACK:
-                self._explained[key].add(mean)
-            elif count:
-                self._broken.add(key)
+            counts = self._history.counts(key, at)
+            if counts[1]:
+                self._tested[key] += 1
+                self._failed[key] += not _explains(counts, mean)
+                if _explains(counts, mean) and len(self._explained[key]) < _CONFIRMED:
+                    self._explained[key].add(mean)
 
     def of(self, record: dict[str, Any]) -> Mapping[str, Belief] | None:
         """The posterior of every candidate of `record`; None when one is not known for certain.
@@ -116,27 +132,34 @@ class Beliefs:
         Raises: ValueError when the record is malformed.
         """
         at, place, means = _snapshot(record)
-        if at is None or not means or not self._history.complete:
+        if at is None or not means or not self._history.any:
             return None
         found = {model: self._one((*place, model), mean, at) for model, mean in means.items()}
         known = {model: belief for model, belief in found.items() if belief is not None}
         return known if len(known) == len(found) else None
 
     def _one(self, key: Key, mean: float, at: datetime) -> Belief | None:
-        if key in self._broken or len(self._explained.get(key, ())) < _CONFIRMED:
+        known = len(self._explained.get(key, ())) >= _CONFIRMED
+        if not known or self._failed[key] > _RACES * self._tested[key]:
             return None
         good, count = self._history.counts(key, at)
         if count:
-            return Belief(2.0 + good, 2.0 + count - good)
+            return Belief(2.0 + good, 2.0 + count - good) if _explains((good, count), mean) else None
         # without verdicts of its own a decision may borrow those of its tier, or of all: then there are two
         # explanations, unless the mean contradicts one
         borrowed = [self._history.counts((*rest, key[2]), at) for rest in (("", key[1]), ("", 0))]
-        if any(n and abs((2 + g) / (_PRIOR + n) - mean) <= _MEAN_SLACK for g, n in borrowed):
+        if any(counts[1] and _explains(counts, mean) for counts in borrowed):
             return None
         if not _LEAST - _MEAN_SLACK <= mean <= _MOST + _MEAN_SLACK:
             return None
         mean = min(max(mean, _LEAST), _MOST)
         return Belief(_PRIOR * mean, _PRIOR * (1 - mean))
+
+
+def _explains(counts: tuple[int, int], mean: float) -> bool:
+    """Whether a posterior after these verdicts, of which so many were good, has the logged mean."""
+    good, count = counts
+    return abs((2 + good) / (_PRIOR + count) - mean) <= _MEAN_SLACK
 
 
 def _place(record: dict[str, Any]) -> tuple[str, int]:

@@ -174,6 +174,16 @@ def test_one_lost_verdict_in_the_middle_is_noticed(tmp_path: Path) -> None:
     assert all("propensity" not in row for row in found)
 
 
+def test_a_verdict_that_raced_a_decision_costs_that_decision_only(tmp_path: Path) -> None:
+    """Kills a whole log given up because a record's time is a little later than its decision."""
+    log = _router_log(300, seed=4)
+    late = log[200]
+    outcome = next(o for record in log[200:] for o in record["outcomes"])
+    late["timestamp"] = (datetime.fromisoformat(outcome["timestamp"]) + timedelta(seconds=0.1)).isoformat()
+    found = {row["decision_id"]: "propensity" in row for row in _read(log, tmp_path)}
+    assert [name for name, known in found.items() if not known] == [late["id"]]
+
+
 def test_models_without_verdicts_are_not_trusted(tmp_path: Path) -> None:
     """Kills alpha and beta from the prior alone, where earlier verdicts may have cancelled out at 0.5."""
     log = [{**record, "outcomes": []} for record in _router_log(1, seed=1)] * 3
