@@ -12,8 +12,9 @@ from typing import Any, Final
 from ...schemas.config import Config
 from ..convert import as_real
 from ..lines import json_records
-from ..seam import Item, LogFile, Rejected
-from .litellm_rows import Call, call_items, first_token, section, tenant, text, time_of
+from ..seam import Item, LogFile
+from .litellm_calls import items_of
+from .litellm_rows import Call, first_token, section, tenant, text, time_of
 from .peek import top_keys
 
 NAME: Final = "litellm"
@@ -30,18 +31,14 @@ def sniff(head: bytes) -> bool:
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Per call a router decision, a cache decision where the response cache was asked, and outcomes."""
-    for record in json_records(log):
-        if isinstance(record, Rejected):
-            yield record
-            continue
-        line, payload = record
-        try:
-            yield from call_items(line, _call(payload, config), config)
-        except ValueError as error:
-            yield Rejected(line, str(error))
+    yield from items_of(json_records(log), config, call_of)
 
 
-def _call(payload: dict[str, Any], config: Config) -> Call:
+def call_of(payload: dict[str, Any], config: Config) -> Call:
+    """The call that a payload is of.
+
+    Raises: ValueError when it has no id or start, or a field has the wrong type.
+    """
     metadata = section(payload, "metadata")
     # A call's id is unique even where retries share litellm_call_id, and SpendLogs repeats it.
     own = text(payload, "id", "litellm_call_id")

@@ -6,6 +6,7 @@ Token counts are taken as inclusive (cached tokens are part of prompt_tokens) un
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -67,7 +68,11 @@ class Call:
         return True if told == "true" else False if told == "false" and asked else None
 
 
-def call_items(line: int, call: Call, config: Config) -> list[Item]:
+Chances = Callable[[dict[str, Any], dict[str, Any], datetime], dict[str, Any]]
+"""From a routing decision, the call's metadata and its start: the columns that tell the choice's odds."""
+
+
+def call_items(line: int, call: Call, config: Config, chances: Chances) -> list[Item]:
     """The rows of one call, or why it is no decision.
 
     Raises: ValueError when a field has the wrong type or the recipe names no column.
@@ -76,7 +81,7 @@ def call_items(line: int, call: Call, config: Config) -> list[Item]:
     if aside is not None:
         return [Ignored(line, aside)]
     recipe = _recipe(call.metadata)
-    chosen = _tool_columns(call, config) if _is_tool(call) else _model_columns(call)
+    chosen = _tool_columns(call, config) if _is_tool(call) else _model_columns(call, chances)
     values = with_recipe({**_base(call), **chosen}, recipe)
     rows: list[Item] = [Row("decisions", line, values)]
     if call.cache_hit is not None and not _is_tool(call):
@@ -206,10 +211,11 @@ def _tool_columns(call: Call, config: Config) -> dict[str, Any]:
     return {**step_values(name, step_rules(config)), "tool_s": spent}
 
 
-def _model_columns(call: Call) -> dict[str, Any]:
+def _model_columns(call: Call, chances: Chances) -> dict[str, Any]:
     told, provider = call.fields, text(call.fields, "custom_llm_provider")
     ran = plain_model(text(told, "model"), provider)
-    choice = choice_columns(section(call.metadata, "routing_decision"))
+    routing = section(call.metadata, "routing_decision")
+    choice = choice_columns(routing)
     asked = text(call.metadata, "original_model_group") or text(told, "model_group")
     action = choice.pop("action", None) or asked or ran
     if action is None:
@@ -225,11 +231,21 @@ def _model_columns(call: Call) -> dict[str, Any]:
         "action_executed": ran,
         "_provider": provider,
         **choice,
+        **_plain_candidates(chances(routing, call.metadata, call.start), action, provider),
         **times,
         **_token_columns(call),
         **_cost_columns(call),
         **_cache_columns(call),
     }
+
+
+def _plain_candidates(columns: dict[str, Any], chosen: str, provider: str | None) -> dict[str, Any]:
+    """`columns` with the chosen model spelled among the candidates as it is in `action`."""
+    listed = columns.get("candidates")
+    if listed is None:
+        return columns
+    plain = [plain_model(name, provider) if name == chosen else name for name in listed]
+    return {**columns, "candidates": plain}
 
 
 def _token_columns(call: Call) -> dict[str, int | None]:

@@ -1,4 +1,4 @@
-"""LiteLLM_SpendLogs, as dumped from the proxy's table: JSON, JSON Lines or CSV, with JSON inside of text."""
+"""LiteLLM_SpendLogs, as dumped from the proxy's table: JSON, CSV or Parquet, with JSON inside of text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Final
 from ...schemas.config import Config
 from ..convert import as_real, missing
 from ..lines import any_records
-from ..seam import Item, LogFile, Rejected
-from .litellm_rows import Call, call_items, first_token, section, tenant, text, time_of
+from ..seam import Item, LogFile
+from .litellm_calls import items_of
+from .litellm_rows import Call, first_token, section, tenant, text, time_of
 from .peek import csv_header, top_keys
 
 NAME: Final = "litellm_spend"
@@ -24,18 +25,14 @@ def sniff(head: bytes) -> bool:
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Per row a router decision, a cache decision where the response cache was asked, and outcomes."""
-    for record in any_records(log):
-        if isinstance(record, Rejected):
-            yield record
-            continue
-        line, fields = record
-        try:
-            yield from call_items(line, _call(fields, config), config)
-        except ValueError as error:
-            yield Rejected(line, str(error))
+    yield from items_of(any_records(log), config, call_of)
 
 
-def _call(fields: dict[str, Any], config: Config) -> Call:
+def call_of(fields: dict[str, Any], config: Config) -> Call:
+    """The call that a row of the spend log is of.
+
+    Raises: ValueError when it has no id or start, or a field has the wrong type.
+    """
     metadata = section(fields, "metadata")
     own = text(fields, "request_id")
     start, end = time_of(fields, "startTime"), time_of(fields, "endTime")

@@ -18,6 +18,8 @@ from . import (
     inspect_eval,
     langfuse,
     litellm,
+    litellm_adaptive,
+    litellm_shadow,
     litellm_spend,
     mlflow,
     mooncake,
@@ -67,6 +69,8 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, semantic_router_samples),
     cast(Reader, phoenix),
     cast(Reader, mlflow),
+    cast(Reader, litellm_adaptive),
+    cast(Reader, litellm_shadow),
 )
 PARQUET_MAGIC: Final = b"PAR1"
 
