@@ -9,6 +9,7 @@ import pytest
 from choosing import BENCH, TRUE
 from numpy.typing import NDArray
 from shadowprice.estimators.prices.attributes import Offers
+from shadowprice.estimators.prices.behaviour import behaviour
 from shadowprice.estimators.prices.inverse import MATERIAL, PriceSet, feasible_prices
 from shadowprice.estimators.prices.revealed import revealed_prices
 from shadowprice.estimators.problem import problems
@@ -107,6 +108,7 @@ def test_dollars_scale_the_set() -> None:
 def test_a_log_of_a_rule_gives_ranges_without_a_value_and_says_why() -> None:
     """Kills a point from a rule, which never shows how close a choice was."""
     scores = score(next(problems(BENCH.log(1, n=2000, sharp=float("inf")), Config())), seed=0)
+    assert behaviour(scores, config=Config(), seed=0) == "a rule fixed every choice"
     for p in revealed_prices(scores, config=Config(), seed=0):
         assert (p.value, p.level, p.grade, p.n) == (None, None, "D", 2000)
         assert p.lower is not None

@@ -259,3 +259,23 @@ def test_one_action_alone_is_refused_with_a_row_per_price() -> None:
 
 def _with(found: Offers, **changes: object) -> Offers:
     return replace(found, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cost_usd": pl.col("latency_s")}, "attributes move together"),
+        ({"cost_usd": pl.lit(0.0)}, "cost does not differ"),
+        ({"cost_usd": pl.lit(None, dtype=pl.Float64)}, "cost is not known"),
+        ({"session_id": pl.lit("one")}, "effective clusters"),
+        ({"latency_s": pl.lit(1.0)}, "latency does not differ"),
+    ],
+)
+def test_a_log_without_what_a_price_of_a_second_needs_is_refused_in_words(
+    log: pl.DataFrame, change: dict[str, pl.Expr], words: str
+) -> None:
+    """Kills a number from unpriced, constant or indistinguishable columns, and from one session."""
+    frame = log.head(600).with_columns(**change)
+    price = named(revealed_prices(scored(frame), config=Config(), seed=0))["latency_price"]
+    assert (price.value, price.grade) == (None, "N")
+    assert words in (price.reason or "")
