@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .offer import Row
+from .list_prices import TokenPrices
+from .offer import Row, Skipped
 from .supply import Supply
 
 LOG_PRICES: Final = "the tokens of every kind beside the cost, or export with --prices FILE"
@@ -90,6 +91,17 @@ def candidates(supply: Supply, segment: str) -> Candidates | Refused:
             reason = f"no list price for {name} ({why}), and a router takes a missing price for free"
             return Refused(reason=reason, log_next=LOG_PRICES)
     return Candidates(segment=segment, prices=prices, costs=costs)
+
+
+def priced_models(supply: Supply) -> tuple[dict[str, TokenPrices], tuple[Skipped, ...]]:
+    """The list prices of every model that has them, and why the others have none."""
+    priced = {m.name: m.prices for m in supply.models if m.prices is not None}
+    skipped = tuple(
+        Skipped.of(name="list_price", about=m.name, reason=m.why_not or "unknown", log_next=LOG_PRICES)
+        for m in supply.models
+        if m.prices is None
+    )
+    return priced, skipped
 
 
 def input_tokens(prices: Mapping[str, float], costs: Mapping[Pair, float]) -> tuple[float, float] | str:

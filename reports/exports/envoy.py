@@ -7,12 +7,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from .candidates import LOG_PRICES
-from .list_prices import KINDS
-from .made import Evidence, Made, flat_stamp, joined, stamp_lines
+from .candidates import priced_models
+from .list_prices import KINDS, TokenPrices
+from .made import Evidence, Made, facts, flat_stamp, joined, stamp_lines
 from .offer import Skipped
 from .reading import keep, mappings, read_document
-from .supply import Model, Supply
+from .supply import Supply
 from .yaml_text import yaml_text
 
 NAME: Final = "shadowprice.envoy.yaml"
@@ -97,27 +97,34 @@ def cel_string(text: str) -> str:
 
 
 def _costs(supply: Supply) -> Made:
-    known: dict[str, Coefficients] = {}
-    skipped: list[Skipped] = []
-    for model in supply.models:
-        found = _coefficients(model)
-        if isinstance(found, str):
-            skipped.append(Skipped.of(name="list_price", about=model.name, reason=found, log_next=LOG_PRICES))
-        else:
-            known[model.name] = found
+    priced, unpriced = priced_models(supply)
+    found = {name: _coefficients(prices) for name, prices in priced.items()}
+    known = {name: own for name, own in found.items() if not isinstance(own, str)}
+    skipped = (
+        *unpriced,
+        *(
+            Skipped.of(
+                name="list_price",
+                about=name,
+                reason=why,
+                log_next="nothing: the gateway counts in whole units",
+            )
+            for name, why in found.items()
+            if isinstance(why, str)
+        ),
+    )
     if not known:
-        return Made(files={}, skipped=tuple(skipped))
+        return Made(files={}, skipped=skipped)
     dearest = _dearest(known.values())
     branches = "".join(f"model == {cel_string(name)} ? ({cel_text(c)}) : " for name, c in known.items())
     evidence = [
-        Evidence(key=key, against=key, value=number, why="list price in nano-USD per token")
-        for name, coefficients in (*known.items(), (_OTHER, dearest))
-        for kind, number in coefficients.items()
-        for key in [f"{COST_KEY}/{name}/{kind}"]
+        one
+        for name, own in (known | {_OTHER: dearest}).items()
+        for one in facts(f"{COST_KEY}/{name}", own, "list price in nano-USD per token")
     ]
     note = "a model that is not listed costs the dearest known price of each kind of token"
     files: dict[str, str | bytes] = {COST_KEY: f"{branches}({cel_text(dearest)})"}
-    return Made(files=files, evidence=tuple(evidence), skipped=tuple(skipped), notes=(note,))
+    return Made(files=files, evidence=tuple(evidence), skipped=skipped, notes=(note,))
 
 
 def _dearest(known: Collection[Coefficients]) -> Coefficients:
@@ -126,12 +133,10 @@ def _dearest(known: Collection[Coefficients]) -> Coefficients:
     return {kind: max(c.get(kind, c["input"]) for c in known) for kind in kinds}
 
 
-def _coefficients(model: Model) -> Coefficients | str:
+def _coefficients(prices: TokenPrices) -> Coefficients | str:
     """Whole nano-USD per token, or why they are none."""
-    if model.prices is None:
-        return model.why_not or "unknown"
     found: Coefficients = {}
-    for kind, price in model.prices.known().items():
+    for kind, price in prices.known().items():
         nano = price * _NANO
         if nano != nano.to_integral_value():
             return f"{kind} costs {nano.normalize():f} nano-USD per token, which is no whole number"

@@ -8,11 +8,11 @@ import re
 from typing import Any, Final
 
 from ...errors import ExportError
-from .candidates import LOG_PRICES
-from .made import Evidence, Made, flat_stamp, joined
+from .candidates import priced_models
+from .made import Evidence, Made, facts, flat_stamp, joined
 from .offer import Offer, Skipped, unspeakable
 from .reading import keep, mapping, mappings
-from .supply import Model, Supply
+from .supply import Supply
 
 MODELS: Final = "shadowprice.langfuse-models.jsonl"
 SCORES: Final = "shadowprice.langfuse-scores.jsonl"
@@ -62,28 +62,15 @@ def read_langfuse(text: str, where: str) -> dict[str, float]:
 
 
 def _models(supply: Supply) -> Made:
+    priced, skipped = priced_models(supply)
     lines: list[str] = []
     evidence: list[Evidence] = []
-    skipped: list[Skipped] = []
-    for model in supply.models:
-        if model.prices is None:
-            why = model.why_not or "unknown"
-            skipped.append(Skipped.of(name="list_price", about=model.name, reason=why, log_next=LOG_PRICES))
-            continue
-        prices = _usage_prices(model)
-        lines.append(_json(_definition(model.name, prices)))
-        evidence += [
-            Evidence(key=key, against=key, value=value, why=f"list price: {model.prices.source}")
-            for name, value in prices.items()
-            for key in [f"price/{model.name}/{name}"]
-        ]
+    for name, known in priced.items():
+        prices = {key: float(usd) for kind, usd in known.known().items() for key in USAGE_KEYS[kind]}
+        lines.append(_json(_definition(name, prices)))
+        evidence += facts(f"price/{name}", prices, f"list price: {known.source}")
     files: dict[str, str | bytes] = {MODELS: "".join(lines)} if lines else {}
-    return Made(files=files, evidence=tuple(evidence), skipped=tuple(skipped))
-
-
-def _usage_prices(model: Model) -> dict[str, float]:
-    assert model.prices is not None
-    return {key: float(price) for kind, price in model.prices.known().items() for key in USAGE_KEYS[kind]}
+    return Made(files=files, evidence=tuple(evidence), skipped=skipped)
 
 
 def _definition(name: str, prices: dict[str, float]) -> dict[str, Any]:

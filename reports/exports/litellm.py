@@ -6,12 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .candidates import LOG_PRICES
+from .candidates import priced_models
 from .list_prices import FILE_KEYS
 from .litellm_adaptive import adaptive_routers
 from .litellm_capability import capability_thresholds
-from .made import Evidence, Made, joined, stamp_lines
-from .offer import Skipped
+from .made import Evidence, Made, facts, joined, stamp_lines
 from .reading import keep, mapping, read_document
 from .supply import Supply
 from .yaml_text import yaml_text
@@ -19,6 +18,10 @@ from .yaml_text import yaml_text
 ROUTERS: Final = "shadowprice.litellm.yaml"
 THRESHOLDS: Final = "shadowprice.litellm-capability.yaml"
 PRICES: Final = "shadowprice.litellm-prices.json"
+_RECIPE: Final = (
+    "To learn from its choices later, log candidates, propensity and exploration of every request in "
+    "metadata.spend_logs_metadata.shadowprice."
+)
 
 
 def litellm(supply: Supply) -> Made:
@@ -55,9 +58,8 @@ def _routers(supply: Supply) -> Made:
     made = adaptive_routers(supply)
     files: dict[str, str | bytes] = {}
     if made.entries:
-        files[ROUTERS] = yaml_text(
-            {"model_list": list(made.entries)}, head=[*stamp_lines(supply.offer), *made.notes]
-        )
+        head = [*stamp_lines(supply.offer), *made.notes, _RECIPE]
+        files[ROUTERS] = yaml_text({"model_list": list(made.entries)}, head=head)
     return Made(files=files, evidence=made.evidence, skipped=made.skipped, notes=made.notes)
 
 
@@ -71,31 +73,18 @@ def _thresholds(supply: Supply) -> Made:
 
 
 def _overlay(supply: Supply) -> Made:
-    entries: dict[str, dict[str, float]] = {}
-    skipped: list[Skipped] = []
+    priced, skipped = priced_models(supply)
+    entries: dict[str, dict[str, Any]] = {}
     evidence: list[Evidence] = []
-    for model in supply.models:
-        if model.prices is None:
-            why = model.why_not or "unknown"
-            skipped.append(Skipped.of(name="list_price", about=model.name, reason=why, log_next=LOG_PRICES))
-            continue
-        known = model.prices.known()
-        entries[model.name] = {FILE_KEYS[kind]: float(price) for kind, price in known.items()}
-        evidence += list_price_evidence(model.name, entries[model.name], model.prices.source)
+    for name, prices in priced.items():
+        known = {kind: float(price) for kind, price in prices.known().items()}
+        origin = f"shadowprice run {supply.offer.run_id}: {prices.source}"
+        entries[name] = {FILE_KEYS[kind]: price for kind, price in known.items()} | {"source": origin}
+        evidence += facts(f"price/{name}", known, f"list price: {prices.source}")
     files: dict[str, str | bytes] = {}
     if entries:
         files[PRICES] = json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return Made(files=files, evidence=tuple(evidence), skipped=tuple(skipped))
-
-
-def list_price_evidence(model: str, entry: dict[str, float], source: str) -> list[Evidence]:
-    """The list prices of one model as facts; entry: LiteLLM's keys -> USD per token."""
-    kinds = {key: kind for kind, key in FILE_KEYS.items()}
-    keyed = {f"price/{model}/{kinds[key]}": value for key, value in entry.items()}
-    return [
-        Evidence(key=key, against=key, value=value, why=f"list price: {source}")
-        for key, value in keyed.items()
-    ]
+    return Made(files=files, evidence=tuple(evidence), skipped=skipped)
 
 
 def _mappings(node: Any, place: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:

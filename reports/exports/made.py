@@ -35,6 +35,12 @@ class Made:
     notes: tuple[str, ...] = field(default=())
 
 
+def facts(about: str, numbers: Mapping[str, float], why: str) -> list[Evidence]:
+    """Numbers that are no estimates, each under `about` and its own name."""
+    keyed = {f"{about}/{name}": value for name, value in numbers.items()}
+    return [Evidence(key=key, against=key, value=value, why=why) for key, value in keyed.items()]
+
+
 def joined(*parts: Made) -> Made:
     """Everything that `parts` made, in order."""
     return Made(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .candidates import LOG_CHOICES, LOG_PRICES
+from .candidates import LOG_CHOICES, priced_models
 from .list_prices import KINDS
-from .made import Evidence, Made, joined, stamp_lines
+from .made import Evidence, Made, facts, joined, stamp_lines
 from .multi_factor import multi_factor
 from .offer import Skipped
 from .reading import keep, mapping, mappings, read_document
-from .supply import Level, Model, Supply
+from .supply import Level, Supply
 from .vllm_sr_evaluation import BENCHMARK, METRIC, evaluation, literal
 from .yaml_text import yaml_text
 
@@ -84,43 +84,28 @@ def _weights(algorithm: Any) -> dict[str, float]:
 
 
 def _config(supply: Supply) -> Made:
+    priced, unpriced = priced_models(supply)
     models: list[dict[str, Any]] = []
-    known: list[Level] = []
     evidence: list[Evidence] = []
-    skipped: list[Skipped] = []
-    for model in supply.models:
-        if model.prices is None:
-            why = model.why_not or "unknown"
-            skipped.append(Skipped.of(name="pricing", about=model.name, reason=why, log_next=LOG_PRICES))
-            continue
-        pricing, held = _pricing(model)
-        models.append({"name": literal(model.name), "pricing": {"currency": "USD", **pricing}})
-        evidence += held
-    for level in supply.levels:
-        if level.value is None or level.lower is None or level.upper is None:
-            reason, about = level.reason or "not identified", f"{level.action} in {level.segment}"
-            skipped.append(Skipped.of(name="p_success", about=about, reason=reason, log_next=LOG_CHOICES))
-            continue
-        known.append(level)
-        evidence.append(_success(level))
+    for name, prices in priced.items():
+        pricing = {PER_MILLION[kind]: float(price * _MILLION) for kind, price in prices.known().items()}
+        models.append({"name": literal(name), "pricing": {"currency": "USD", **pricing}})
+        evidence += facts(f"price/{name}", pricing, f"list price: {prices.source}")
+    known = [level for level in supply.levels if level.value is not None]
+    unknown = tuple(_unknown(level) for level in supply.levels if level.value is None)
     content: dict[str, Any] = {"version": VERSION}
     content |= {"providers": {"models": models}} if models else {}
     content |= {"evaluation": evaluation(supply.offer, known)} if known else {}
     files: dict[str, str | bytes] = {}
     if models or known:
         files[CONFIG] = yaml_text(content, head=stamp_lines(supply.offer))
-    return Made(files=files, evidence=tuple(evidence), skipped=tuple(skipped))
+    evidence += [_success(level) for level in known]
+    return Made(files=files, evidence=tuple(evidence), skipped=(*unpriced, *unknown))
 
 
-def _pricing(model: Model) -> tuple[dict[str, float], list[Evidence]]:
-    assert model.prices is not None
-    pricing = {PER_MILLION[kind]: float(price * _MILLION) for kind, price in model.prices.known().items()}
-    held = [
-        Evidence(key=key, against=key, value=value, why=f"list price: {model.prices.source}")
-        for name, value in pricing.items()
-        for key in [f"price/{model.name}/{name}"]
-    ]
-    return pricing, held
+def _unknown(level: Level) -> Skipped:
+    about, reason = f"{level.action} in {level.segment}", level.reason or "not identified"
+    return Skipped.of(name=METRIC, about=about, reason=reason, log_next=LOG_CHOICES)
 
 
 def _success(level: Level) -> Evidence:

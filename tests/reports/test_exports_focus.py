@@ -123,6 +123,22 @@ def test_column_rules_of_focus_hold() -> None:
     assert made[0]["x_ConsumedTokens"] == "15"
 
 
+def test_the_columns_and_types_are_those_that_litellm_emits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills: a standard column in another spelling, a cost that its decimals cannot hold."""
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    schema = pytest.importorskip("litellm.integrations.focus.schema").FOCUS_NORMALIZED_SCHEMA
+    usage, _ = usage_rows(decisions({"cost_usd": 0.123457}, {"action": "frontier"}), ledger(), losses())
+    made = pl.DataFrame(lines(usage))
+    standard = [name for name in made.columns if not name.startswith("x_")]
+    assert set(standard) <= set(schema)
+    decimals = [
+        name for name in standard if schema[name] == pl.Decimal(18, 6) and made[name].str.len_bytes().sum()
+    ]
+    loaded = made.select(pl.col(decimals).cast(pl.Decimal(18, 6)))
+    assert loaded["BilledCost"].sum() == Decimal("0.223457")
+    assert {*COST_COLUMNS, "ConsumedQuantity", "PricingQuantity"} == set(decimals)
+
+
 def test_a_model_day_and_segment_have_one_row_each() -> None:
     """Kills: days of another time zone, segments mixed up, a decision with two contrasts counted twice."""
     rows = decisions({}, {}, {"ts": datetime(2026, 11, 4, tzinfo=UTC)}, {"action_executed": "frontier"})

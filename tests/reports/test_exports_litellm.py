@@ -16,6 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from shadowprice.reports.exports.export import made_for
+from shadowprice.reports.exports.list_prices import FILE_KEYS
 from shadowprice.reports.exports.litellm import PRICES, ROUTERS, THRESHOLDS
 from shadowprice.reports.exports.litellm_adaptive import Weights, adaptive_weights
 from shadowprice.reports.exports.litellm_capability import threshold
@@ -296,7 +297,8 @@ def test_the_overlay_costs_what_the_list_prices_say(litellm: Any, monkeypatch: p
     )
     assert cost == pytest.approx((0.25, 1.0))
     fields = {key for entry in overlay.values() for key in entry}
-    assert fields <= {"input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost"}
+    assert fields <= {*FILE_KEYS.values(), "source"}
+    assert all("run 7f3a" in entry["source"] for entry in overlay.values())
 
 
 def test_a_config_in_use_is_compared_in_its_own_shape() -> None:

@@ -49,9 +49,11 @@ from tests.reports.exports_supply import (
 from tests.reports.factory import PRICED, UNPRICED
 
 SHAPED = [name for name, target in TARGETS.items() if not target.is_table]
-STAMPED_IN_TEXT = (litellm.ROUTERS, litellm.THRESHOLDS, vllm_sr.CONFIG, vllm_sr.SELECTION, envoy.NAME,
-                   focus.NAME, langfuse.SCORES)  # fmt: skip
-"""Files with room for the run's id; price lists have none, and carry it in the record beside them."""
+STAMPED_IN_TEXT = (
+    *(litellm.PRICES, litellm.ROUTERS, litellm.THRESHOLDS, vllm_sr.CONFIG, vllm_sr.SELECTION),
+    *(envoy.NAME, focus.NAME, langfuse.SCORES),
+)
+"""Files with room for the run's id; model definitions have none, and carry it in the record beside them."""
 Capture = pytest.CaptureFixture[str]
 
 
