@@ -56,7 +56,7 @@ def log_hazard(looks: EntryLooks) -> Span | str:
             f"({looks.looks.background:.1%}), so no decay can be told from ordinary mistakes"
         )
     fit = fit_hazard(looks.looks)
-    return fit if isinstance(fit, str) else fit.span()
+    return fit if isinstance(fit, str) else fit.fault or fit.span()
 
 
 def _of_kind(kind: str, looks: EntryLooks | str) -> tuple[Price, Price]:
@@ -121,7 +121,7 @@ def _trend(looks: EntryLooks) -> str | None:
     if centred.std() == 0.0:
         return None
     fit = fit_hazard(replace(looks.looks, design=np.column_stack([np.ones(middle.size), centred])))
-    if isinstance(fit, str):
+    if isinstance(fit, str) or fit.fault:
         return None
     slope = fit.span(1)
     if slope.lower <= 0.0 <= slope.upper:

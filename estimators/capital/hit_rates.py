@@ -72,7 +72,8 @@ def hit_rates(
             ("all", of_kind),
             *((str(v), of_kind.filter(pl.col("_value") == v)) for v in _sorted(of_kind)),
         ]
-        found += [_cell(value, kind, cell) for value, cell in cells if _enough(cell)]
+        rates = (_cell(value, kind, cell) for value, cell in cells if _enough(cell))
+        found += [rate for rate in rates if rate is not None]
     return tuple(found)
 
 
@@ -138,7 +139,7 @@ def _layered(rows: pl.DataFrame) -> pl.DataFrame | None:
     return rows.with_columns(layer=pl.lit("serving"), decision_point=pl.lit("lookup"))
 
 
-def _cell(value: str, kind: str, rows: pl.DataFrame) -> HitRate:
+def _cell(value: str, kind: str, rows: pl.DataFrame) -> HitRate | None:
     hit, saving = (rows[name].cast(pl.Float64).to_numpy() for name in ("_hit", "_saving"))
     one = np.ones(hit.size)
     sums = totals(np.column_stack([one, hit, saving, hit * saving]), rows["_cluster"].to_numpy())
@@ -148,6 +149,8 @@ def _cell(value: str, kind: str, rows: pl.DataFrame) -> HitRate:
         return np.column_stack([mean, mean[:, 2] - mean[:, 0] * mean[:, 1]])
 
     found = leave_one_out(sums, of, weight=sums[:, 0])
+    if found.fault:
+        return None
     return HitRate(
         value=value,
         kind=kind,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from ..confidence import LEVEL, critical_t
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+MIN_EFFECTIVE: Final = 5.0
+"""Effective clusters, 1 / sum share^2, below which leaving clusters out does not show the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,18 @@ class LeftOut:
     cov: Array
     df: float
     clusters: int
+
+    @property
+    def fault(self) -> str | None:
+        """Why the error is not known, or None: too few clusters carry the estimate, or all of it hangs on
+        one."""
+        if not (np.isfinite(self.theta).all() and np.isfinite(self.cov).all()):
+            return "the estimate cannot be made without one of the clusters"
+        if self.df + 1.0 < MIN_EFFECTIVE:
+            return (
+                f"{self.df + 1.0:.1f} effective clusters carry the estimate; {MIN_EFFECTIVE:.0f} are needed"
+            )
+        return None
 
     def se(self, j: int = 0) -> float:
         """Standard error of entry j."""

@@ -57,9 +57,9 @@ def prefix_prices(
     read = int(priced["tok_cache_read"].sum())
     if read == 0:
         return (refused(PREFIX_VALUE, _unpriced(rows)),)
-    if priced["_cluster"].n_unique() < MIN_CLUSTERS:
-        few = f"{priced['_cluster'].n_unique()} clusters; {MIN_CLUSTERS} are needed"
-        return (refused(PREFIX_VALUE, few),)
+    readers = priced.filter(pl.col("tok_cache_read") > 0)["_cluster"].n_unique()
+    if readers < MIN_CLUSTERS:
+        return (refused(PREFIX_VALUE, f"{readers} clusters read from the cache; {MIN_CLUSTERS} are needed"),)
     return (_price(priced, known, prefix_control(rows, config), int(rows["tok_cache_read"].sum()) - read),)
 
 
@@ -81,12 +81,14 @@ def prefix_control(rows: pl.DataFrame, config: Config) -> PrefixControl | None:
     y = weighted["quality"].cast(pl.Float64).to_numpy()
     columns = np.column_stack([hit * w * y, hit * w, ~hit * w * y, ~hit * w])
     sums = totals(columns, weighted["_cluster"].to_numpy())
-    rest = sums.sum(axis=0) - sums
-    if (rest[:, [1, 3]] <= 0.0).any():
+    if ((sums.sum(axis=0) - sums)[:, [1, 3]] <= 0.0).any():
         return None
-    found = leave_one_out(
+    left_out = leave_one_out(
         sums, lambda t: t[:, :1] / t[:, 1:2] - t[:, 2:3] / t[:, 3:4], weight=sums[:, 1] + sums[:, 3]
-    ).span()
+    )
+    if left_out.fault:
+        return None
+    found = left_out.span()
     return PrefixControl(difference=found, passed=found.lower <= 0.0 <= found.upper, n=weighted.height)
 
 
@@ -126,7 +128,10 @@ def _price(
     read, written = (priced[n].cast(pl.Float64).to_numpy() for n in ("tok_cache_read", "tok_cache_write"))
     columns = np.column_stack([saving * read - premium * written, read])
     sums = totals(columns, priced["_cluster"].to_numpy())
-    found = leave_one_out(sums, lambda t: t[:, :1] / t[:, 1:], weight=sums[:, 1]).span()
+    ratio = leave_one_out(sums, lambda t: t[:, :1] / t[:, 1:], weight=sums[:, 1])
+    if ratio.fault:
+        return refused(PREFIX_VALUE, ratio.fault, n=priced.height)
+    found = ratio.span()
     left = f"; {unpriced:,} tokens read without a price are left out" if unpriced else ""
     failed = control is not None and not control.passed
     method = (

@@ -71,6 +71,8 @@ def production(updates: pl.DataFrame, *, budgets: tuple[str, ...], randomised: b
     found = _fit(np.log(gain), np.log(spent), gain[:, None] / spent, run.astype(np.int64), names.size)
     if found is None:
         return "within their runs the budgets do not move on their own, so their effects cannot be told apart"
+    if found.fault:
+        return found.fault
     k = len(budgets)
     marginal = {name: found.span(k + j) for j, name in enumerate(budgets)}
     return Production(

@@ -79,12 +79,13 @@ def read_rounds(frame: pl.DataFrame, config: Config) -> Rounds | str:
 def _rounds(held: pl.DataFrame) -> Rounds:
     accepted, tokens = _real(held["spec_accepted"]), _real(held["tok_output"])
     decoded = tokens - 1.0 - accepted
+    seconds = _real(held["decode_s"])
     return Rounds(
         cell=_cells(held),
         drafted=_real(held["spec_drafted"]),
         accepted=accepted,
         rounds=np.maximum(decoded, 1.0),
-        seconds=_real(held["decode_s"]),
+        seconds=np.where(seconds > 0.0, seconds, np.nan),  # decoding in no time was not measured
         cluster=held["_cluster"].to_numpy(),
         replica=held["replica"].fill_null("").to_numpy().astype(np.str_),
     )

@@ -104,6 +104,8 @@ def _cell(name: str, rows: Rounds, times: CellTimes | None) -> SpeculationCell |
         return f"{fewest} clusters decoded with and without drafts here; {MIN_CLUSTERS} are needed"
     draft = float(spec.drafted.sum() / spec.rounds.sum())
     found = _logs(rows, drafting, times, draft)
+    if found.fault:
+        return found.fault
     yielded, needed, gain = (found.span(j) for j in range(3))
     return _judged(name, rows, draft, yielded.mapped(_exp), needed.mapped(_exp), gain, times)
 

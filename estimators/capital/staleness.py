@@ -62,8 +62,9 @@ def staleness_prices(
         return refused(STALENESS, traces), refused(STALE_LAG, traces)
     updates = np.unique(traces.signals.update[traces.signals.seen]).size
     found = fit_fading(traces.signals) if updates >= MIN_UPDATES else _few(updates)
-    if isinstance(found, str):
-        return refused(STALENESS, found), refused(STALE_LAG, found)
+    if isinstance(found, str) or found.fault:
+        reason = found if isinstance(found, str) else found.fault or ""
+        return refused(STALENESS, reason), refused(STALE_LAG, reason)
     cost = keep_usd if keep_usd is not None else traces.cost_usd
     return _decay(found, traces), _lag(found, traces, signal_usd, cost)
 

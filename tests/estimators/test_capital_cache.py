@@ -152,7 +152,7 @@ def test_writes_that_are_never_read_cost_more_than_they_save() -> None:
         ({"tok_cache_read": 0}, "no token was read"),
         ({"tok_cache_read": None}, "no token was read"),
         ({"cost_usd": None}, "not stated"),
-        ({"session_id": "one"}, "1 clusters"),
+        ({"session_id": "one"}, "1 clusters read"),
     ],
 )
 def test_a_log_without_reads_or_prices_is_told_what_to_log(change: dict[str, Any], said: str) -> None:
@@ -162,6 +162,19 @@ def test_a_log_without_reads_or_prices_is_told_what_to_log(change: dict[str, Any
     assert price.value is None
     assert price.reason is not None
     assert said in price.reason
+
+
+def test_reads_that_hang_on_one_tenant_have_no_interval() -> None:
+    """Kills a t interval over fifty sessions of which one reads nearly everything."""
+    frame = calls().with_columns(
+        tok_cache_read=pl.when(pl.col("session_id") == "s0")
+        .then(pl.col("tok_cache_read") * 10_000)
+        .otherwise("tok_cache_read")
+    )
+    (price,) = prefix_prices(frame, config=Config(), prices={"m1": PRICES})
+    assert price.value is None
+    assert price.reason is not None
+    assert "effective clusters carry" in price.reason
 
 
 def test_costs_that_are_no_sum_of_token_prices_are_not_taken_for_one() -> None:

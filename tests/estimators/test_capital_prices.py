@@ -132,3 +132,16 @@ def test_leaving_clusters_out_of_a_ratio_is_the_house_jackknife() -> None:
     assert (ours.df, ours.clusters) == (pytest.approx(house.df), house.clusters)
     half = ours.span()
     assert half.upper - half.value == pytest.approx(half.value - half.lower)
+
+
+def test_an_estimate_that_hangs_on_one_cluster_says_so() -> None:
+    """Kills NaN in a price: without cluster 0 the ratio is 0 / 0; with a tiny rest it has one effective
+    cluster."""
+    alone = np.array([[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]])
+    with np.errstate(invalid="ignore"):
+        nothing = leave_one_out(alone, lambda t: t[:, :1] / t[:, 1:], weight=np.ones(3))
+    assert nothing.fault == "the estimate cannot be made without one of the clusters"
+    heavy = np.column_stack([np.ones(30), np.append(np.ones(29), 1000.0)])
+    few = leave_one_out(heavy, lambda t: t[:, :1] / t[:, 1:], weight=heavy[:, 1])
+    assert few.fault is not None
+    assert few.fault.startswith("1.1 effective clusters")

@@ -280,6 +280,14 @@ def test_a_log_that_lacks_something_is_told_what_to_log(change: dict[str, Any], 
     assert said in price.reason
 
 
+def test_decoding_in_no_time_was_not_measured() -> None:
+    """Kills the log of 0 seconds: a clock that stood still says nothing of what a step takes."""
+    (price,) = speculation_prices(rows(rounds=5).with_columns(decode_s=pl.lit(0.0)), config=Config())
+    assert price.value is None
+    assert price.reason is not None
+    assert "decode_s" in price.reason
+
+
 def test_few_clusters_have_no_verdict() -> None:
     """Kills a t interval over three sessions."""
     frame = rows().with_columns(session_id=pl.format("s{}", pl.int_range(pl.len()) % 3))
