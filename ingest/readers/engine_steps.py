@@ -9,9 +9,10 @@ guessed. Tenants, requests and costs are never here.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from ...schemas.config import Config
@@ -44,10 +45,18 @@ _SNIFFED_LINES: Final = 400
 
 
 @dataclass(slots=True)
-class _Sizes:
-    """The tokens that each engine's KV cache holds, as the engines said when they started."""
+class _Engine:
+    """What earlier lines of an engine said: the tokens that its KV cache holds, and the time of the last."""
 
-    by_replica: dict[str, int] = field(default_factory=dict[str, int])
+    size: int | None = None
+    stamp: datetime | None = None
+    repeats: int = 0
+
+    def at(self, stamp: datetime | None) -> datetime | None:
+        """`stamp`, a microsecond later with each line that repeats it, so that steps keep their order."""
+        self.repeats = self.repeats + 1 if stamp == self.stamp else 0
+        self.stamp = stamp
+        return None if stamp is None else stamp + timedelta(microseconds=self.repeats)
 
 
 def sniff(head: bytes) -> bool:
@@ -65,14 +74,14 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
     Raises: IngestError when the file cannot be opened.
     """
     del config
-    sizes = _Sizes()
+    engines: dict[str, _Engine] = defaultdict(_Engine)
     for numbered in text_lines(log):
         if isinstance(numbered, Rejected):
             yield numbered
             continue
         number, line = numbered
         try:
-            yield _item(number, line, log, sizes)
+            yield _item(number, line, log, engines)
         except ValueError as error:
             yield Rejected(number, str(error))
 
@@ -82,19 +91,24 @@ def _is_load(line: str) -> bool:
     return reports and _RUNNING.search(line) is not None
 
 
-def _item(number: int, line: str, log: LogFile, sizes: _Sizes) -> Item:
+def _item(number: int, line: str, log: LogFile, engines: dict[str, _Engine]) -> Item:
     is_step = _STEP_BEGINS.search(line) is not None
     size = None if is_step else _SIZE.search(line)
     if not is_step and size is None and not _is_load(line):
         return Ignored(number, "other log line")
-    engine = _ENGINE.search(line)
-    replica = replica_name(log, (engine[1] or engine[2]) if engine else "")
+    told = _ENGINE.search(line)
+    replica = replica_name(log, (told[1] or told[2]) if told else "")
+    engine = engines[replica]
     if size is not None:
-        sizes.by_replica[replica] = as_count(size[1].replace(",", ""), "GPU KV cache size") or 0
+        engine.size = as_count(size[1].replace(",", ""), "GPU KV cache size") or None
         return Ignored(number, "size of the KV cache")
-    held = _held(line, sizes.by_replica.get(replica))
     if not is_step:
-        return Row("engine_steps", number, {"replica": replica, "ts": _time(line), **_load(line), **held})
+        values = {"replica": replica, "ts": engine.at(_time(line)), **_load(line)}
+        return Row("engine_steps", number, {**values, **_held(line, engine.size)})
+    return _step(number, line, replica, engine)
+
+
+def _step(number: int, line: str, replica: str, engine: _Engine) -> Item:
     if line.rstrip().endswith(_DUMMY):
         return Ignored(number, "dummy iteration")
     told = _STEP.search(line)
@@ -105,11 +119,11 @@ def _item(number: int, line: str, log: LogFile, sizes: _Sizes) -> Item:
         return Ignored(number, "empty iteration")
     values = {
         "replica": replica,
-        "ts": _time(line),
+        "ts": engine.at(_time(line)),
         "step_s": as_seconds(spent, "ms"),
         "prefill_tok": as_count(prefill, "context tokens"),
         "decode_seqs": as_count(decode, "generation requests"),
-        **held,
+        **_held(line, engine.size),
     }
     return Row("engine_steps", number, values)
 

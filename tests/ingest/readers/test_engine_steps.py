@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading import ignored, reasons, rows
 from shadowprice.ingest.checks import problem
+from shadowprice.ingest.pipeline import ingest
 from shadowprice.ingest.readers import engine_steps, engine_steps_metrics
 from shadowprice.ingest.readers.registry import find_reader
 from shadowprice.ingest.seam import Ignored, Item, LogFile, Reader, Rejected, Row
@@ -230,6 +231,23 @@ def test_a_line_of_many_megabytes_is_one_line(tmp_path: Path) -> None:
     items = _read(engine_steps, body, tmp_path)
     assert [item.line for item in items] == [1, 2, 3]
     assert len(_steps(items)) == 2
+
+
+def test_steps_without_a_time_are_kept_and_equal_ones_are_no_repeats(tmp_path: Path) -> None:
+    """Kills equal steps of one second merged into one, with or without a year in their stamps."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "vllm-0.log").write_text(f"INFO 01-03 04:05:06 {STEP}\n" * 2 + "INFO bye\n")
+    (logs / "vllm-1.log").write_text(f"2026-01-03 04:05:06 INFO {STEP}\n" * 2)
+    store = ingest(logs, out=tmp_path / "out")
+    found = store.scan("engine_steps").select("replica", "prefill_tok", "step_s").collect()
+    assert sorted(found.rows()) == [
+        ("vllm-0", 512, 0.0314),
+        ("vllm-0", 512, 0.0314),
+        ("vllm-1", 512, 0.0314),
+        ("vllm-1", 512, 0.0314),
+    ]
+    assert store.manifest["counts"]["quarantined"] == 0
 
 
 @settings(

@@ -16,6 +16,7 @@ from paths import shared_data
 from reading import ignored, lines, reasons, rows, run_file
 from shadowprice.errors import IngestError
 from shadowprice.ingest.checks import problem
+from shadowprice.ingest.pipeline import ingest
 from shadowprice.ingest.readers import prime_rl, prime_rl_tokens
 from shadowprice.ingest.readers.registry import find_reader
 from shadowprice.ingest.seam import Ignored, Item, LogFile, Rejected, Row
@@ -180,6 +181,24 @@ def test_an_episode_without_a_trace_decided_nothing(tmp_path: Path) -> None:
     """Kills a row for a crash before the first token."""
     items = _read(tmp_path, kept=[], everything=[_episode(traces=[], ok=False)], subset="all")
     assert ignored(items) == ["failed episode without a trace"]
+
+
+def test_a_run_ends_in_the_store_with_every_fate_once(tmp_path: Path) -> None:
+    """Kills a rollout lost or doubled between the files of a run, and one that waited for the next update."""
+    logs, early, late = tmp_path / "logs", _episode("e1"), _episode("e2", traces=[_trace("t2")])
+    _log(logs, "run/rollouts/step_5/train/all/traces.jsonl", lines([early, late]))
+    _log(logs, "run/rollouts/step_5/train/effective/traces.jsonl", lines([early]))
+    _log(logs, "run/rollouts/step_6/train/all/traces.jsonl", "")
+    _log(logs, "run/rollouts/step_6/train/effective/traces.jsonl", lines([late]))
+    store = ingest(logs, out=tmp_path / "out")
+    columns = ["request_id", "update_id", "kept", "version_lag"]
+    assert store.decisions().select(columns).sort(columns).collect().rows() == [
+        ("run-1:e1", "run-1:step-5", True, 2),
+        ("run-1:e2", "run-1:step-5", False, 2),
+        ("run-1:e2", "run-1:step-6", True, 3),
+    ]
+    assert store.manifest["counts"]["quarantined"] == 0
+    assert store.manifest["counts"]["duplicates"] == 0
 
 
 @settings(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reading import lines, rows, run
+from shadowprice.ingest.pipeline import ingest
 from shadowprice.ingest.readers import semantic_router
 from shadowprice.ingest.readers.semantic_router_draws import draw_shares
 from shadowprice.ingest.readers.semantic_router_history import Belief
@@ -172,6 +173,16 @@ def test_one_lost_verdict_in_the_middle_is_noticed(tmp_path: Path) -> None:
     lost["outcomes"] = []
     found = _read(log, tmp_path)
     assert all("propensity" not in row for row in found)
+
+
+def test_the_store_takes_the_rebuilt_propensities(tmp_path: Path) -> None:
+    """Kills propensities that do not sum to 1, or not in the order of the candidates."""
+    (tmp_path / "replay.jsonl").write_text(lines(_router_log(150, seed=3)))
+    store = ingest(tmp_path / "replay.jsonl", out=tmp_path / "out")
+    found = store.decisions().collect()
+    assert store.manifest["counts"]["quarantined"] == 0
+    assert found["propensity_source"].to_list() == ["reconstructed"] * 150
+    assert found["candidates"][0].to_list() == sorted(COSTS)
 
 
 def test_a_verdict_that_raced_a_decision_costs_that_decision_only(tmp_path: Path) -> None:
