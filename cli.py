@@ -34,7 +34,6 @@ app = typer.Typer(
 schema_app = typer.Typer(help="The shared tables.", rich_markup_mode=None)
 app.add_typer(schema_app, name="schema")
 
-Logs = Annotated[list[Path], typer.Argument(metavar="LOGS", help="Log files or folders.", show_default=False)]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything the run writes.")]
 ConfigFile = Annotated[
@@ -49,17 +48,6 @@ ConfigFile = Annotated[
 ShowConfig = Annotated[
     bool, typer.Option("--show-config", help="Print each setting and its origin, then stop.")
 ]
-Format = Annotated[
-    str | None, typer.Option("--format", help="Format of the logs; detected by their content if not given.")
-]
-Mapping = Annotated[
-    Path | None,
-    typer.Option("--mapping", help="TOML file that maps the columns of any CSV, JSONL or Parquet."),
-]
-Seed = Annotated[
-    int,
-    typer.Option("--seed", min=0, envvar="SHADOWPRICE_SEED", show_envvar=False, help="Recorded in the run."),
-]
 Force = Annotated[bool, typer.Option("--force", help="Replace another finished run in the folder.")]
 FailOn = Annotated[
     str, typer.Option("--fail-on", metavar="none|usd=N|grade=G", help="Exit 1 on a finding at or above this.")
@@ -71,12 +59,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks
 @app.command(epilog="Example: shadowprice audit logs.jsonl --out run --fail-on usd=500")
 def audit(
     ctx: typer.Context,
-    logs: Logs,
+    logs: w.Logs,
     out: Out = DEFAULT_OUT,
     config: ConfigFile = None,
-    format: Format = None,
-    mapping: Mapping = None,
-    seed: Seed = 0,
+    format: w.Format = None,
+    mapping: w.Mapping = None,
+    seed: w.Seed = 0,
     fail_on: FailOn = "none",
     force: Force = False,
     show_config: ShowConfig = False,
@@ -106,7 +94,7 @@ def audit(
 def demo(
     ctx: typer.Context,
     out: Out = DEFAULT_DEMO_OUT,
-    seed: Seed = 0,
+    seed: w.Seed = 0,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -123,7 +111,7 @@ def demo(
 def simulate(
     ctx: typer.Context,
     out: w.WorldOut = DEFAULT_WORLD_OUT,
-    seed: Seed = 0,
+    seed: w.Seed = 0,
     requests: w.Requests = 4000,
     tenants: w.Tenants = 60,
     actions: w.Actions = 3,
@@ -176,10 +164,10 @@ def simulate(
 @app.command(epilog="Example: shadowprice inspect logs.jsonl")
 def inspect(
     ctx: typer.Context,
-    logs: Logs,
+    logs: w.Logs,
     config: ConfigFile = None,
-    format: Format = None,
-    mapping: Mapping = None,
+    format: w.Format = None,
+    mapping: w.Mapping = None,
     show_config: ShowConfig = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -196,23 +184,34 @@ def inspect(
 @app.command(epilog="Example: shadowprice ingest logs/ --format litellm --out run")
 def ingest(
     ctx: typer.Context,
-    logs: Logs,
+    logs: w.Logs,
     out: Out = DEFAULT_OUT,
     config: ConfigFile = None,
-    format: Format = None,
-    mapping: Mapping = None,
+    format: w.Format = None,
+    mapping: w.Mapping = None,
+    draft_mapping: w.DraftMapping = False,
+    pseudonymise: w.Pseudonymise = None,
     force: Force = False,
     show_config: ShowConfig = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Read logs into the store of a run; the same logs again change nothing."""
-    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
     from . import runs, summary
 
+    if draft_mapping:
+        _deliver(ctx, summary.of_draft(logs), json=json, quiet=quiet)
+    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
     with reporting(quiet=quiet) as progress:
         store = runs.ingest_run(
-            logs, out=out, config=settings, format=format, mapping=mapping, force=force, progress=progress
+            logs,
+            out=out,
+            config=settings,
+            format=format,
+            mapping=mapping,
+            pseudonymise=pseudonymise,
+            force=force,
+            progress=progress,
         )
     _deliver(ctx, summary.of_store(store), json=json, quiet=quiet)
 
@@ -222,7 +221,7 @@ def estimate(
     ctx: typer.Context,
     run: RunDir,
     config: ConfigFile = None,
-    seed: Seed = 0,
+    seed: w.Seed = 0,
     force: Force = False,
     show_config: ShowConfig = False,
     json: Json = False,

@@ -111,6 +111,7 @@ def ingest_run(
     config: Config | None = None,
     format: str | None = None,
     mapping: Mappings | None = None,
+    pseudonymise: str | Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Store:
@@ -119,6 +120,7 @@ def ingest_run(
     Where `out` holds a finished run, the logs are read beside it first: the same logs change nothing,
     and other logs replace it only when they could be read and `force` is on.
 
+    pseudonymise: a file with a secret key; ids are then stored as keyed hashes.
     Raises: ExportError when they are other logs and `force` is off.
     """
     from .ingest.pipeline import ingest
@@ -128,7 +130,15 @@ def ingest_run(
         for leftover in folder.glob(f"{_BESIDE}*"):
             shutil.rmtree(leftover)
         heard = _of_stage("ingest", progress)
-        read = partial(ingest, paths, config=config, format=format, mapping=mapping, progress=heard)
+        read = partial(
+            ingest,
+            paths,
+            config=config,
+            format=format,
+            mapping=mapping,
+            pseudonymise=pseudonymise,
+            progress=heard,
+        )
         finished = rundir.finished_run(folder)
         if finished is None and not force:
             return read(out=folder)

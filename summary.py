@@ -6,12 +6,13 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from . import exits
-from .errors import SchemaError
+from .errors import ConfigError, SchemaError
 from .exporting import Exported
 from .reports import numbers
 from .reports.escape import short, visible
@@ -143,6 +144,26 @@ def of_store(store: Store) -> Answer:
         warnings=store_warnings(store.manifest),
         **ending,
     )
+
+
+def of_draft(samples: Sequence[str]) -> Answer:
+    """The mapping file drafted from one sample, to be redirected into a file, checked and given.
+
+    Raises: ConfigError for several samples, or one that is no local file; IngestError when it has no records.
+    """
+    from .ingest.pipeline import format_of
+    from .ingest.readers.drafting import draft_mapping
+
+    if len(samples) != 1 or not Path(samples[0]).is_file():
+        raise ConfigError(
+            ", ".join(map(visible, samples)), where="--draft-mapping", expected="one sample, a local file"
+        )
+    draft, known = draft_mapping(samples[0]), format_of(samples[0])
+    notes = [f"{visible(samples[0])} is read without a mapping, as {known}"] if known else []
+    if draft.refused:
+        notes.append(f"{len(draft.refused)} of {draft.records} records of the sample are refused")
+    data = {"mapping": draft.text, "records": draft.records, "rows": draft.rows, "refused": draft.refused}
+    return Answer(data=data, text=draft.text.rstrip("\n"), warnings=tuple(notes))
 
 
 def of_inspection(found: Inspection) -> Answer:

@@ -1,4 +1,4 @@
-"""The options of `shadowprice simulate`: one for each knob of a simulated world."""
+"""The options of what makes logs, one for each knob of a simulated world, and of what reads them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -52,3 +52,33 @@ LatencyTail = Annotated[
 ]
 NoTruth = Annotated[bool, typer.Option("--no-truth", help="Leave the truth out.")]
 Gzip = Annotated[bool, typer.Option("--gzip", help="Pack the logs.")]
+
+Logs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="LOGS",
+        help="Log files, folders, patterns, s3:// URLs, or - for standard input.",
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Format of the logs; detected by their content if not given.")
+]
+Mapping = Annotated[
+    Path | None,
+    typer.Option("--mapping", help="TOML file that maps the columns of any CSV, JSONL or Parquet."),
+]
+DraftMapping = Annotated[
+    bool,
+    typer.Option("--draft-mapping", help="Print a mapping file drafted from one sample; store nothing."),
+]
+Pseudonymise = Annotated[
+    Path | None,
+    typer.Option(
+        "--pseudonymise", metavar="KEYFILE", help="Store ids as keyed hashes, with the key in this file."
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, envvar="SHADOWPRICE_SEED", show_envvar=False, help="Recorded in the run."),
+]

@@ -19,10 +19,11 @@ from ..schemas.store import MANIFEST, QUARANTINE, STORED_TABLES, Store, open_sto
 from .files import Refused, find_inputs
 from .intake import LINK_ONLY, OBJECTS, Intake, Progress, digest_of
 from .link import link
-from .opening import printable
+from .opening import printable, read_head
 from .pricing import price_book
 from .pseudonyms import ID_COLUMNS, Pseudonyms, read_key
 from .readers.mapping import MappingReader, load_mapping
+from .readers.registry import find_reader
 from .staging import Staged, writing
 
 STORE: Final = "store"
@@ -77,6 +78,14 @@ def ingest(
         store = _publish(root / STORE, sources, refused, settings, secret)
         _sweep(store, keep={OBJECTS, *(source.folder.name for source in sources)})
     return store
+
+
+def format_of(path: str | Path) -> str | None:
+    """The format that the file at `path` is recognised as; None when it is none, or more than one."""
+    try:
+        return find_reader(read_head(Path(path)), name=str(path)).NAME
+    except IngestError:
+        return None
 
 
 def _outputs(root: Path, given: list[str]) -> list[Path]:

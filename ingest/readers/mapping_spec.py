@@ -163,9 +163,19 @@ def read_mapping(path: Path) -> Mapping:
     where = printable(str(path))
     try:
         text = path.read_bytes()
-        data = tomllib.loads(text.decode("utf-8"))
     except OSError as error:
         raise ConfigError(error.strerror or "cannot be read", where=where, cure="Check the path.") from error
+    return parse_mapping(text, path)
+
+
+def parse_mapping(text: bytes, path: Path) -> Mapping:
+    """The mapping that `text` states; `path` is where it lies, for messages.
+
+    Raises: ConfigError, as `read_mapping`.
+    """
+    where = printable(str(path))
+    try:
+        data = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"not TOML: {error}", where=where) from error
     try:
