@@ -81,8 +81,8 @@ def _newton(looks: Looks) -> Array | None:
 def _chance(looks: Looks, beta: Array) -> tuple[Array, Array]:
     """(n,) cumulative hazard over the gap, and P(bad)."""
     hazard = looks.gap * np.exp(np.clip(looks.design @ beta, -50.0, 50.0))
-    good = (1.0 - looks.background) * np.exp(-hazard)
-    return hazard, np.clip(1.0 - good, 1e-300, 1.0)
+    b = looks.background
+    return hazard, np.clip(b - (1.0 - b) * np.expm1(-hazard), 1e-300, 1.0)
 
 
 def _log_likelihood(looks: Looks, beta: Array) -> float:
