@@ -21,13 +21,20 @@ from .peek import csv_header, top_keys
 NAME: Final = "langfuse"
 _OBSERVATION: Final = frozenset({"id", "trace_id", "type", "start_time", "parent_observation_id"})
 _TRACE: Final = frozenset({"id", "timestamp", "session_id", "user_id", "release", "tags"})
+_PAGE: Final = frozenset({"data", "meta"})
+_MARKS: Final = (b'"parentObservationId"', b'"observationId"', b'"htmlPath"')
+"""Fields inside of a page of the API that tell whose page it is."""
 _SCORE: Final = frozenset({"id", "name", "trace_id", "observation_id", "data_type", "source"})
 
 
 def sniff(head: bytes) -> bool:
     """Whether records or columns are those of an exported observation, trace or score, in either spelling."""
     found = top_keys(head) or [frozenset(csv_header(head))]
-    return any(_kind(snake_names(dict.fromkeys(keys)).keys()) is not None for keys in found)
+    marked = any(mark in head for mark in _MARKS)
+    return any(
+        _kind(snake_names(dict.fromkeys(keys)).keys()) is not None or (marked and keys == _PAGE)
+        for keys in found
+    )
 
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
@@ -38,7 +45,9 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
             yield record
             continue
         line, fields = record
-        yield from _items(line, snake_names(fields), rules)
+        page = fields.get("data") if fields.keys() == _PAGE else None
+        for one in page if isinstance(page, list) else [fields]:
+            yield from _items(line, snake_names(one) if isinstance(one, dict) else {}, rules)
 
 
 def _items(line: int, fields: dict[str, Any], rules: StepRules) -> Iterator[Item]:

@@ -20,6 +20,7 @@ _MODEL: Final = ("provided_model_name", "model", "internal_model_id")
 _COST: Final = ("total_cost", "calculated_total_cost")
 _WRITTEN: Final = ("creation", "write")
 _TOKENS: Final = "TOKENS"
+_NO_CHOICE: Final = ("SPAN", "EVENT", "CHAIN", "EMBEDDING")
 
 
 def observation_items(line: int, fields: dict[str, Any], rules: StepRules) -> Iterator[Item]:
@@ -40,7 +41,9 @@ def observation_items(line: int, fields: dict[str, Any], rules: StepRules) -> It
     elif "decision_point" in recipe and "action" in recipe:
         yield Row("decisions", line, with_recipe(base, recipe))
     else:
-        yield Ignored(line, f"{kind.lower()[:40]} observation")
+        yield Ignored(
+            line, f"{kind.lower()} observation" if kind in _NO_CHOICE else "observation of another type"
+        )
         return
     if (text(fields, "level") or "").upper() == "ERROR":
         ids = {"request_id": base["request_id"], "decision_id": None if root else base["decision_id"]}

@@ -20,6 +20,7 @@ from shadowprice.ingest.lines import read_head
 from shadowprice.ingest.pipeline import ingest
 from shadowprice.ingest.readers import langfuse
 from shadowprice.ingest.readers.langfuse_observation import token_columns
+from shadowprice.ingest.readers.registry import READERS, find_reader
 from shadowprice.ingest.seam import Ignored, Rejected, Row
 from shadowprice.schemas.store import open_store
 
@@ -226,10 +227,11 @@ def test_other_types_are_agent_steps(
 
 def test_what_decides_nothing_is_ignored_by_its_type(tmp_path: Path) -> None:
     """Kills decisions invented from plain spans, and a root agent that delegates to nobody."""
-    listed = [observation(type=kind) for kind in ("SPAN", "EVENT", "CHAIN", "EMBEDDING")]
+    listed = [observation(type=kind) for kind in ("SPAN", "EVENT", "CHAIN", "EMBEDDING", "NEW")]
     root = observation(type="AGENT", parent_observation_id="", session_id="s", user_id="u", tags='["b","a"]')
     items = run(langfuse, lines([*listed, root]), tmp_path)
-    assert ignored(items) == [f"{kind} observation" for kind in ("span", "event", "chain", "embedding")]
+    known = [f"{kind} observation" for kind in ("span", "event", "chain", "embedding")]
+    assert ignored(items) == [*known, "observation of another type"]
     assert rows(items) == []
     (context,) = rows(items, "contexts")
     assert (context["session_id"], context["tenant_id"], context["x_tags"]) == ("s", "u", "a|b")
@@ -257,6 +259,15 @@ def test_the_api_answers_one_trace_with_everything_inside(tmp_path: Path) -> Non
     items = run(langfuse, json.dumps(whole), tmp_path)
     assert [len(rows(items, table)) for table in ("contexts", "decisions", "outcomes")] == [1, 1, 1]  # type: ignore[arg-type]
     assert not reasons(items)
+
+
+def test_a_page_of_the_api_is_read_like_its_entries(tmp_path: Path) -> None:
+    """Kills needing a tool between the API's answer and the reader."""
+    page = json.dumps({"data": [camel(observation()), 7], "meta": {"page": 1}})
+    assert find_reader(page.encode(), name="page").NAME == "langfuse"
+    items = run(langfuse, page, tmp_path)
+    assert len(rows(items)) == 1
+    assert reasons(items) == ["neither an observation, a trace nor a score of Langfuse"]
 
 
 @pytest.mark.parametrize(
@@ -359,8 +370,11 @@ def test_rows_at_a_windows_edge_count_once(tmp_path: Path) -> None:
     ],
 )
 def test_its_three_tables_are_recognised_by_their_fields(record: dict[str, Any], expected: bool) -> None:
-    """Kills claiming everything that has an id and a trace."""
-    assert langfuse.sniff(lines([record]).encode()) is expected
+    """Kills claiming everything that has an id and a trace, and a second reader that claims these."""
+    head = lines([record]).encode()
+    assert [reader.NAME for reader in READERS if reader.sniff(head)].count("langfuse") == expected
+    if expected:
+        assert find_reader(head, name="export").NAME == "langfuse"
 
 
 @settings(

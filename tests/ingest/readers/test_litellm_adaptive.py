@@ -15,6 +15,7 @@ from reading import ignored, lines, reasons, rows, run
 from shadowprice.ingest.checks import problem
 from shadowprice.ingest.pricing import without_hints
 from shadowprice.ingest.readers import litellm, litellm_adaptive, litellm_spend
+from shadowprice.ingest.readers.registry import find_reader
 from shadowprice.ingest.seam import Ignored, Rejected, Row
 
 
@@ -180,7 +181,7 @@ def test_a_state_that_tells_no_odds_is_rejected(fields: dict[str, Any], message:
 def test_states_and_sessions_alone_have_a_reader_of_their_own(tmp_path: Path) -> None:
     """Kills an unknown format where the tables are dumped one by one, and stored texts of the last turn."""
     body = lines([{"routers": [snapshot()], "taken_at": START}, cell(), session()])
-    assert litellm_adaptive.sniff(body.encode())
+    assert find_reader(body.encode(), name="dump").NAME == "litellm_adaptive"
     items = run(litellm_adaptive, body, tmp_path)
     assert ignored(items) == ["adaptive router state"] * 2
     common = {
@@ -209,11 +210,8 @@ def test_a_head_full_of_states_does_not_lose_the_calls_behind_it(tmp_path: Path)
 def test_a_call_in_the_head_leaves_the_file_to_its_own_reader() -> None:
     """Kills two readers for one file."""
     head = lines([snapshot(), call()]).encode()
-    assert litellm.sniff(head)
-    assert not litellm_adaptive.sniff(head)
-    head = lines([cell(), spend()]).encode()
-    assert litellm_spend.sniff(head)
-    assert not litellm_adaptive.sniff(head)
+    assert find_reader(head, name="log").NAME == "litellm"
+    assert find_reader(lines([cell(), spend()]).encode(), name="log").NAME == "litellm_spend"
 
 
 def test_cache_hits_lost_by_switching_are_outcomes_of_the_session(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from reading import ignored, lines, reasons, rows, run
 from shadowprice.ingest.checks import problem
 from shadowprice.ingest.pipeline import ingest
 from shadowprice.ingest.readers import litellm_shadow
+from shadowprice.ingest.readers.registry import find_reader
 from shadowprice.ingest.seam import Ignored, Rejected, Row
 from shadowprice.schemas.store import open_store
 
@@ -150,7 +151,7 @@ def test_a_pair_meets_the_call_in_the_spend_log(tmp_path: Path) -> None:
 def test_each_table_is_recognised_and_no_other_is(tmp_path: Path) -> None:
     """Kills claiming what merely has a request and an outcome."""
     for record in (job(), attempt(), FUNNEL):
-        assert litellm_shadow.sniff(lines([record]).encode())
+        assert find_reader(lines([record]).encode(), name="dump").NAME == "litellm_shadow"
     assert litellm_shadow.sniff((",".join(attempt()) + "\n").encode())
     assert not litellm_shadow.sniff(lines([spend()]).encode())
     assert not litellm_shadow.sniff(b'{"request_id": "a", "outcome": "real"}\n')

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from mutation import mutated
 from reading import ignored, lines, reasons, rows, run, run_file
 from shadowprice.ingest.opening import read_head
-from shadowprice.ingest.readers import mlflow, otlp
+from shadowprice.ingest.readers import mlflow
+from shadowprice.ingest.readers.registry import find_reader
 from shadowprice.ingest.seam import Ignored, Rejected, Row
 
 TRACE = "5b8efff798038103d269b633813fc60c"
@@ -312,8 +313,7 @@ def test_a_damaged_span_costs_only_itself(fields: dict[str, Any], message: str, 
 def test_it_is_recognised_by_its_fields_and_is_no_otlp() -> None:
     """Kills claiming every object with info and data."""
     head = lines([trace(span(2, told()))]).encode()
-    assert mlflow.sniff(head)
-    assert not otlp.sniff(head)
+    assert find_reader(head, name="export").NAME == "mlflow"
     assert not mlflow.sniff(b'{"info": {"a": 1}, "data": []}\n')
 
 

@@ -20,6 +20,7 @@ from otlp_logs import TRACE, attributes, chat, logs, span, span_id, traces
 from paths import shared_data
 from reading import ignored, lines, reasons, rows, run
 from shadowprice.ingest.readers import otlp, otlp_binary, otlp_wire
+from shadowprice.ingest.readers.registry import find_reader
 from shadowprice.ingest.seam import Ignored, Rejected, Row
 
 _IDS = ("traceId", "spanId", "parentSpanId")
@@ -99,8 +100,7 @@ def test_every_framing_gives_the_rows_of_the_json(shape: str, tmp_path: Path) ->
         "bare twice": span_bytes + log_bytes,
     }[shape]
     plain = body if shape != "gzip" else framed(span_bytes, log_bytes)
-    assert otlp_binary.sniff(plain[:65536])
-    assert not otlp.sniff(plain[:65536])
+    assert find_reader(plain[:65536], name="export").NAME == "otlp_binary"
     found = run(otlp_binary, body, tmp_path)
     assert found == run(otlp, lines([RECORD, JUDGED]), tmp_path)
     assert [r["decision_id"] for r in rows(found)] == [f"{TRACE}:{span_id(1)}"]

@@ -19,6 +19,7 @@ from paths import shared_data
 from reading import ignored, lines, reasons, rows, run, run_file
 from shadowprice.ingest.opening import read_head
 from shadowprice.ingest.readers import phoenix
+from shadowprice.ingest.readers.registry import find_reader
 from shadowprice.ingest.seam import Ignored, Rejected, Row
 
 TRACE = "5b8efff798038103d269b633813fc60c"
@@ -115,7 +116,7 @@ def test_every_shape_of_the_export_says_the_same(tmp_path: Path) -> None:
     epoch = frame(start_time=1_795_249_866_250, end_time=1_795_249_868_250)
     for record in (answer(), {"data": [answer()], "next_cursor": None}, nested, epoch):
         body = lines([record])
-        assert phoenix.sniff(body.encode())
+        assert find_reader(body.encode(), name="export").NAME == "phoenix"
         assert rows(run(phoenix, body, tmp_path)) == expected
 
 
@@ -153,6 +154,7 @@ def test_csv_and_parquet_frames_say_the_same(tmp_path: Path) -> None:
 )
 def test_annotations_are_outcomes(fields: dict[str, Any], expected: dict[str, Any], tmp_path: Path) -> None:
     """Kills a judge taken for a human, a score of 0 taken for none, and stored explanations."""
+    assert find_reader(lines([note(**fields)]).encode(), name="export").NAME == "phoenix"
     items = run(phoenix, lines([note(**fields)]), tmp_path)
     (row,) = rows(items, "outcomes")
     assert row.pop("ts") == datetime(2026, 11, 22, 9, tzinfo=UTC)
