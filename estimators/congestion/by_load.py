@@ -11,7 +11,7 @@ from ...schemas.records import Grade, Price
 from .deletions import BINS, Deletions, load_bins
 from .records import TENANTS
 from .requests import Array, Ints, Requests
-from .token_prices import Delays, slopes, time_blocks, token_prices
+from .token_prices import Delays, least_squares, slopes, time_blocks, token_prices
 
 _FINE_S: Final = 600.0
 """Blocks within one hour of the day: it recurs once a day, too rarely to be a block itself."""
@@ -76,7 +76,6 @@ def tenant_accounts(
     deleted: Deletions,
     *,
     latency_price: float | None,
-    rng: np.random.Generator,
 ) -> pl.DataFrame:
     """One row per tenant in the columns TENANTS, by seconds imposed.
 
@@ -90,7 +89,8 @@ def tenant_accounts(
     for b in np.unique(sampled).tolist():
         part, inside = sampled == b, level == b
         x, y, w = tokens[deleted.rows][part], deleted.delay_s[part], deleted.weight[part]
-        found = slopes(Delays(tokens=x, delay_s=y, weight=w, block=np.arange(y.size)), rng=rng).value
+        one_block = np.zeros(y.size, dtype=np.int64)
+        found = least_squares(Delays(tokens=x, delay_s=y, weight=w, block=one_block))
         # too few for a price per token: every request of this load the same
         fitted[inside] = float(w @ y / w.sum()) if found is None else tokens[inside] @ found
     total = float(deleted.weight @ deleted.delay_s)

@@ -51,44 +51,17 @@ def congestion(
     requests, notes = _bounded(requests, rng)
     if not isinstance(logs, str):  # steps of other times would not add up to the requests
         logs = {name: between(log, requests.time_s[0], _done(requests)) for name, log in logs.items()}
-    laws, replays, why = _replays(requests, logs)
-    fits = fit_quality(requests, replays, _typical_step(logs)) if replays else ()
+    laws = () if isinstance(logs, str) else _laws(requests, logs)
+    used, replays, why = _replays(requests, logs, laws)
+    fits = fit_quality(used, replays, _typical_step(logs)) if replays else ()
     why = why or fit_fault(fits)
     if why is None:
-        found = priced_replays(requests, replays, latency_price=latency_price, grade="B", rng=rng)
-        return replace(found, laws=laws, fits=fits, notes=(*notes, *found.notes, *_left_out(laws)))
-    notes = (*notes, f"no replay: {why}")
-    queue = one_at_a_time(requests)
-    if not isinstance(queue, str):
-        tokens = tokens_of(requests, queue.kv_token_s)
-        method = f"deletion from the logged waits of {requests.n} requests served one at a time"
-        found = _priced(
-            requests,
-            tokens,
-            queue.load,
-            queue.deleted,
-            method,
-            latency_price=latency_price,
-            grade="B",
-            rng=rng,
-        )
-        return replace(found, method="queue", laws=laws, fits=fits, notes=notes)
-    notes = (*notes, f"no single queue: {queue}")
-    panel = panel_slopes(requests)
-    method = "panel of times to the first token (slower decoding is not in it, so a lower bound)"
-    rows = token_prices(panel.slopes, segment="all", latency_price=latency_price, grade="C", method=method)
-    told = "the panel has one price for all loads" if panel.slopes.value is not None else panel.slopes.reason
-    rows = (*rows, *_unknown_loads(told or "", latency_price))
-    known = panel.slopes.value is not None
-    notes = (*notes, *panel.notes)
-    return Congestion(
-        prices=rows,
-        method="panel" if known else None,
-        laws=laws,
-        fits=fits,
-        curves=curves_of(rows),
-        notes=notes,
-    )
+        found = priced_replays(used, replays, latency_price=latency_price, grade="B", rng=rng)
+        notes = (*notes, *_left_out(requests, laws))
+    else:
+        found = _without_steps(requests, latency_price=latency_price, rng=rng)
+        notes = (*notes, f"no replay: {why}")
+    return replace(found, laws=laws, fits=fits, notes=(*notes, *found.notes))
 
 
 def congestion_prices(
@@ -123,6 +96,34 @@ def priced_replays(
     return replace(found, method="replay", capacity=gains, notes=(cut,) if deleted.cut else ())
 
 
+def _without_steps(
+    requests: Requests, *, latency_price: float | None, rng: np.random.Generator
+) -> Congestion:
+    """From the logged waits of servers that serve one at a time, or else from a panel of requests."""
+    queue = one_at_a_time(requests)
+    if isinstance(queue, str):
+        found = _by_panel(requests, latency_price)
+        return replace(found, notes=(f"no single queue: {queue}", *found.notes))
+    tokens = tokens_of(requests, queue.kv_token_s)
+    method = f"deletion from the logged waits of {requests.n} requests served one at a time"
+    priced = _priced(
+        requests, tokens, queue.load, queue.deleted, method, latency_price=latency_price, grade="B", rng=rng
+    )
+    return replace(priced, method="queue")
+
+
+def _by_panel(requests: Requests, latency_price: float | None) -> Congestion:
+    panel = panel_slopes(requests)
+    method = "panel of times to the first token (slower decoding is not in it, so a lower bound)"
+    rows = token_prices(panel.slopes, segment="all", latency_price=latency_price, grade="C", method=method)
+    known = panel.slopes.value is not None
+    told = "the panel has one price for all loads" if known else panel.slopes.reason
+    rows = (*rows, *_unknown_loads(told or "", latency_price))
+    return Congestion(
+        prices=rows, method="panel" if known else None, curves=curves_of(rows), notes=panel.notes
+    )
+
+
 def refused(reason: str, *, latency_price: float | None) -> Congestion:
     """No congestion, with the reason in the row of every price."""
     none = Slopes(value=None, lower=None, upper=None, n=0, blocks=0, reason=reason)
@@ -155,7 +156,7 @@ def _priced(
     prices, hours = prices_by_load(
         requests, tokens, load, deleted, latency_price=latency_price, grade=grade, method=method, rng=rng
     )
-    accounts = tenant_accounts(requests, tokens, load, deleted, latency_price=latency_price, rng=rng)
+    accounts = tenant_accounts(requests, tokens, load, deleted, latency_price=latency_price)
     return Congestion(prices=prices, method="queue", curves=curves_of((*prices, *hours)), tenants=accounts)
 
 
@@ -177,34 +178,42 @@ def _done(requests: Requests) -> float:
     return float(np.nanmax(ends)) + CLOCK_SLACK_S if np.isfinite(ends).all() else math.inf
 
 
-def _replays(
-    requests: Requests, logs: dict[str, StepLog] | str
-) -> tuple[tuple[StepLaw, ...], list[Replay], str | None]:
-    """The law and the replay of every replica with steps, or in words why there is none to go by."""
-    if isinstance(logs, str):
-        return (), [], logs
-    laws: list[StepLaw] = []
-    replays: list[Replay] = []
+def _laws(requests: Requests, logs: dict[str, StepLog]) -> tuple[StepLaw, ...]:
+    """The step-time law of every replica that served requests and logged steps."""
+    found: list[StepLaw] = []
     for k, name in enumerate(requests.replicas):
-        if name not in logs:
-            continue
-        mine = requests.rows(requests.replica == k)
-        if mine.n == 0:
-            continue
-        law = fit_step_law(logs[name].steps, replica=name, pairs=attention_pairs(logs[name], mine))
-        laws.append(law)
-        if law.rate is not None:
-            server = Server(replica=name, rate=law.rate, limits=find_limits(logs[name]))
-            replays.append(replay(requests, server))
+        if name in logs and (requests.replica == k).any():
+            pairs = attention_pairs(logs[name], requests.rows(requests.replica == k))
+            found.append(fit_step_law(logs[name].steps, replica=name, pairs=pairs))
+    return tuple(found)
+
+
+def _replays(
+    requests: Requests, logs: dict[str, StepLog] | str, laws: tuple[StepLaw, ...]
+) -> tuple[Requests, list[Replay], str | None]:
+    """The requests of replicas with a law and their replays, or in words why there are none."""
+    if isinstance(logs, str):
+        return requests, [], logs
     if not laws:
-        return (), [], "no replica that served requests has logged steps"
-    if not replays:
-        return tuple(laws), [], str(laws[0])
-    return tuple(laws), replays, None
+        return requests, [], "no replica that served requests has logged steps"
+    servers = [
+        Server(replica=law.replica, rate=law.rate, limits=find_limits(logs[law.replica]))
+        for law in laws
+        if law.rate is not None
+    ]
+    if not servers:
+        return requests, [], str(laws[0])
+    codes = [requests.replicas.index(server.replica) for server in servers]
+    used = requests.rows(np.isin(requests.replica, codes))
+    return used, [replay(used, server) for server in servers], None
 
 
-def _left_out(laws: tuple[StepLaw, ...]) -> tuple[str, ...]:
-    return tuple(f"left out: {law}" for law in laws if law.rate is None)
+def _left_out(requests: Requests, laws: tuple[StepLaw, ...]) -> tuple[str, ...]:
+    """The replicas whose requests were not replayed."""
+    silent = [r for k, r in enumerate(requests.replicas) if (requests.replica == k).any()]
+    silent = [r for r in silent if r not in {law.replica for law in laws}]
+    notes = [f"left out: {law}" for law in laws if law.rate is None]
+    return (*notes, *(f"left out: {name}: no steps are logged" for name in silent))
 
 
 def _typical_step(logs: dict[str, StepLog] | str) -> float:

@@ -93,6 +93,14 @@ def slopes(delays: Delays, *, rng: np.random.Generator) -> Slopes:
     )
 
 
+def least_squares(delays: Delays) -> Array | None:
+    """(3,) the values of `slopes` alone; None for fewer than MIN_SAMPLE requests."""
+    if delays.delay_s.size < MIN_SAMPLE:
+        return None
+    gram, moment = _moments(delays, np.unique(delays.block))
+    return _solve(gram.sum(axis=0), moment.sum(axis=0))
+
+
 def token_prices(
     found: Slopes, *, segment: str, latency_price: float | None, grade: Grade, method: str
 ) -> tuple[Price, ...]:

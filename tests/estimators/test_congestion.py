@@ -205,6 +205,21 @@ def test_a_queue_that_serves_one_at_a_time_needs_no_steps() -> None:
     assert one(found.prices, "congestion_prefill_delay").grade == "B"
 
 
+def test_replicas_without_a_law_are_left_out_and_named() -> None:
+    """Kills: requests of a replica that logs no steps priced at load 0, or dropped without a word."""
+    given = load(900, per_s=1.8, seed=6)
+    frame, steps = logs(given, EngineSettings(replicas=3))
+    told = steps.filter(pl.col("replica") != "vllm-1").with_columns(
+        step_s=pl.when(pl.col("replica") == "vllm-2").then(0.01).otherwise("step_s")
+    )
+    found = congestion(frame, told, latency_price=None, seed=0)
+    assert found.method == "replay"
+    assert [law.rate is not None for law in found.laws] == [True, False]
+    assert found.tenants["requests"].sum() == (frame["replica"] == "vllm-0").sum()
+    assert any(note.startswith("left out: vllm-2: no step-time law") for note in found.notes)
+    assert "left out: vllm-1: no steps are logged" in found.notes
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
