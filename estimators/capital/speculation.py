@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -133,7 +133,11 @@ def _logs(rows: Rounds, drafting: NDArray[np.bool_], times: CellTimes | None, dr
         return np.column_stack([yielded, needed, yielded - needed])
 
     weight = sums[:, 1] + (0.0 if times else sums[:, 4])
-    return leave_one_out(sums[weight > 0.0], of, weight=weight[weight > 0.0])
+    found = leave_one_out(sums[weight > 0.0], of, weight=weight[weight > 0.0])
+    if times is None:
+        return found
+    moved = np.array([0.0, 1.0, -1.0])
+    return replace(found, cov=found.cov + times.log_se**2 * np.outer(moved, moved))
 
 
 def _judged(

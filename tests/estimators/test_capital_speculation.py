@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from shadowprice.estimators.capital.speculation import (
     speculation_cells,
     speculation_prices,
 )
+from shadowprice.estimators.confidence import critical_t
 from shadowprice.ingest.simulator.engine import Arrivals, EngineSettings, engine_steps, serve
 from shadowprice.schemas.config import Config
 
@@ -332,3 +334,19 @@ def test_steps_of_replicas_that_do_both_say_nothing() -> None:
     clear = read_rounds(frame, Config())
     assert not isinstance(clear, str)
     assert list(step_times(steps, clear)) == [SMALL]
+
+
+def test_times_read_off_steps_bring_their_error_along() -> None:
+    """Kills times that are taken as known: the error of their ratio is that of the means of twenty
+    stretches."""
+    frame, steps = engine_log(prompt=400, accept=0.7, draft_s=5e-5, seed=4)
+    rounds = read_rounds(frame, Config())
+    assert not isinstance(rounds, str)
+    times = step_times(steps, rounds)[SMALL]
+    assert 1e-4 < times.log_se < 0.02
+    cell = only_cell(frame, times)
+    half = (np.log(cell.needed.upper) - np.log(cell.needed.lower)) / 2
+    assert half == pytest.approx(critical_t(39) * times.log_se, rel=0.02)
+    stated = only_cell(frame, replace(times, log_se=0.0))
+    assert stated.needed.lower == pytest.approx(stated.needed.upper)
+    assert stated.saved.upper - stated.saved.lower < cell.saved.upper - cell.saved.lower
