@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,30 @@ def _winner(scores: dict[str, float], candidate_set: str) -> str:
 
 
 def _router_log(
-    n: int, *, seed: int, candidate_set: str = "tier", seeds: float = 0.5
+    n: int,
+    *,
+    seed: int,
+    candidate_set: str = "tier",
+    seeds: float = 0.5,
+    unjudged: str = "",
+    code_from: int | None = None,
 ) -> list[dict[str, Any]]:
-    """n requests of one decision, with a verdict on about half of them before the next arrives."""
+    """n requests, with a verdict on about half of them before the next arrives.
+
+    unjudged: a model that gets no verdicts. code_from: where the decision changes; until a model has verdicts
+    in it, the router goes by those of the whole tier.
+    """
     rng = np.random.default_rng(seed)
-    good, bad = Counter[str](), Counter[str]()
+    verdicts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     records: list[dict[str, Any]] = []
     for i in range(n):
+        decision = "math" if code_from is None or i < code_from else "code"
         scores, told = {}, {}
         for model in COSTS:
-            prior = seeds if good[model] + bad[model] == 0 else 0.5
-            alpha, beta = 2 * prior + good[model] + 1, 2 * (1 - prior) + bad[model] + 1
+            own = verdicts[decision, model]
+            good, bad = own if sum(own) else verdicts["", model]
+            prior = 0.5 if good + bad else seeds
+            alpha, beta = 2 * prior + good + 1, 2 * (1 - prior) + bad + 1
             draw = rng.beta(alpha, beta)
             scores[model] = draw - COSTS[model] + (0.001 if model == BASE else 0.0)
             told[model] = {
@@ -50,38 +63,42 @@ def _router_log(
                 "cost_penalty": COSTS[model],
             }
         chosen = _winner(scores, candidate_set)
-        outcomes = []
-        if rng.random() < 0.5:
+        record = _record(i, chosen, told, decision=decision, candidate_set=candidate_set)
+        if rng.random() < 0.5 and chosen != unjudged:
             fit = rng.random() < QUALITY[chosen]
-            (good if fit else bad)[chosen] += 1
+            for key in (decision, ""):
+                verdicts[key, chosen][0 if fit else 1] += 1
             at = START + timedelta(seconds=i + 0.5)
             verdict = "good_fit" if fit else "underpowered"
-            outcomes = [
+            record["outcomes"] = [
                 {"timestamp": at.isoformat(), "source": "user", "target": "model", "verdict": verdict}
             ]
-        records.append(
-            {
-                "id": f"replay-{i}",
-                "timestamp": (START + timedelta(seconds=i)).isoformat(),
-                "decision": "math",
-                "decision_tier": 1,
-                "original_model": "auto",
-                "selected_model": chosen,
-                "learning": {
-                    "adaptation": {
-                        "mode": "apply",
-                        "reason": "sampled_win",
-                        "candidate_set": candidate_set,
-                        "base_model": BASE,
-                        "proposal_model": chosen,
-                        "sampling": {"used": True, "seed": i},
-                        "scores": told,
-                    }
-                },
-                "outcomes": outcomes,
-            }
-        )
+        records.append(record)
     return records
+
+
+def _record(
+    i: int, chosen: str, scores: dict[str, Any], *, decision: str, candidate_set: str
+) -> dict[str, Any]:
+    adaptation = {
+        "mode": "apply",
+        "reason": "sampled_win",
+        "candidate_set": candidate_set,
+        "base_model": BASE,
+        "proposal_model": chosen,
+        "sampling": {"used": True, "seed": i},
+        "scores": scores,
+    }
+    return {
+        "id": f"replay-{i}",
+        "timestamp": (START + timedelta(seconds=i)).isoformat(),
+        "decision": decision,
+        "decision_tier": 1,
+        "original_model": "auto",
+        "selected_model": chosen,
+        "learning": {"adaptation": adaptation},
+        "outcomes": [],
+    }
 
 
 def _read(records: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
@@ -196,18 +213,25 @@ def test_a_verdict_that_raced_a_decision_costs_that_decision_only(tmp_path: Path
 
 
 def test_models_without_verdicts_are_not_trusted(tmp_path: Path) -> None:
-    """Kills alpha and beta from the prior alone, where earlier verdicts may have cancelled out at 0.5."""
-    log = [{**record, "outcomes": []} for record in _router_log(1, seed=1)] * 3
-    log = [{**record, "id": str(i)} for i, record in enumerate(log)]
-    assert all("propensity" not in row for row in _read(log, tmp_path))
+    """Kills alpha and beta from the prior alone, where unlogged verdicts may have cancelled out at 0.5."""
+    found = _read(_router_log(200, seed=1, unjudged="big"), tmp_path)
+    assert {row["action"] for row in found} == set(COSTS)
+    assert all("propensity" not in row for row in found)
 
 
 def test_a_borrowed_posterior_is_not_told_from_an_own_one(tmp_path: Path) -> None:
-    """Kills the prior assumed where the means of the whole tier, or the own prior, explain the log alike."""
-    log = _router_log(100, seed=9)
-    other = {**log[-1], "id": "other", "decision": "code"}
-    (row,) = [row for row in _read([*log, other], tmp_path) if row["decision_id"] == "other"]
-    assert "propensity" not in row
+    """Kills the prior assumed for a decision that went by the verdicts of its tier until it had its own."""
+    log = _router_log(500, seed=9, code_from=250)
+    found = {row["decision_id"]: row for row in _read(log, tmp_path)}
+    seen = dict.fromkeys(COSTS, False)
+    known: list[bool] = []
+    for record in log[250:]:
+        row = found[record["id"]]
+        assert ("propensity" in row) == all(seen.values())
+        known.append(all(seen.values()))
+        seen[record["selected_model"]] |= bool(record["outcomes"])
+    assert 0 < sum(known) < len(known)
+    assert all("propensity" in found[record["id"]] for record in log[:250])
 
 
 @pytest.mark.parametrize("change", [{"reason": "cold_start"}, {"proposal_model": "big", "force": True}])
