@@ -109,7 +109,7 @@ def _lag(found: LeftOut, traces: Traces, signal_usd: float | None, keep_usd: flo
     eta, cov = float(found.theta[0]), found.cov
     critical = critical_t(found.df)
     if eta - critical * found.se(0) <= 0.0:
-        return refused(STALE_LAG, "the interval of the decay holds 0, so there may be no such lag")
+        return refused(STALE_LAG, "the interval of the decay is not above 0, so there may be no such lag")
     ratio = fieller(
         worth,
         eta,

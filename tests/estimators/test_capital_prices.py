@@ -11,9 +11,10 @@ from shadowprice.errors import SchemaError
 from shadowprice.estimators.capital.capital import capital_prices
 from shadowprice.estimators.capital.leave_out import leave_one_out, totals
 from shadowprice.estimators.jackknife import cluster_sums, weighted_mean
+from shadowprice.ingest.pipeline import ingest
+from shadowprice.ingest.simulator import SimulatedRun
 from shadowprice.schemas.columns import DECISIONS
 from shadowprice.schemas.config import Config
-from shadowprice.schemas.store import open_store
 from shadowprice.schemas.tables import arrow_schema
 
 NAMES = {
@@ -79,10 +80,11 @@ def every_kind() -> pl.DataFrame:
     return parts.with_columns(decision_id=pl.format("d{}", pl.int_range(pl.len())))
 
 
-def test_a_store_has_every_price_or_the_reason_why_not(audited: Path) -> None:
+def test_a_store_has_every_price_or_the_reason_why_not(world: SimulatedRun, tmp_path: Path) -> None:
     """Kills a price that is absent, 0 for unknown, without unit or source, or that moves with the row
     order."""
-    frame = open_store(audited).decisions().collect()
+    store = ingest(world.logs, out=tmp_path, mapping=world.logs / "rollouts.mapping.toml")
+    frame = store.decisions().collect()
     prices = capital_prices(frame, config=Config(), seed=0)
     assert {p.name for p in prices} == NAMES
     for price in prices:
