@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IngestError
+from ..schemas.files import LOCK
 from ..schemas.store import MANIFEST, QUARANTINE
 from .elsewhere import STDIN, Elsewhere, StandardInput, is_url, stored_objects
 from .opening import printable
@@ -156,7 +157,7 @@ def _below(root: Path) -> _Found:
             elif (here / name).is_symlink():
                 yield Refused(_relative(here / name, root), "link to a folder; name the folder to read it")
         subfolders[:] = sorted(n for n in subfolders if not n.startswith(".") and not _is_run(here / n))
-        for name in sorted(names):
+        for name in sorted({*names} - {LOCK}):
             yield _entry(here / name, root, home)
 
 

@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 from ..errors import ExportError
 
 _PRIVATE = 0o600
-_LOCK = ".lock"
+LOCK = ".lock"
+"""The file by which runs keep out of each other's folder."""
 
 
 @contextlib.contextmanager
@@ -53,7 +54,7 @@ def exclusive(folder: Path) -> Generator[None]:
     Raises: ExportError at once when another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.resolve() / _LOCK, timeout=0, mode=_PRIVATE, is_singleton=True)
+    lock = FileLock(folder.resolve() / LOCK, timeout=0, mode=_PRIVATE, is_singleton=True)
     try:
         lock.acquire()
     except Timeout as error:
