@@ -16,6 +16,10 @@ from .reports.escape import visible
 ENVELOPE_VERSION: Final = "1"
 PLAIN_LINE_EVERY_S: Final = 10.0
 """Seconds between progress lines where there is no terminal, so that CI logs stay short."""
+_IN_BYTES: Final = frozenset({"ingest"})
+"""Stages whose units are bytes."""
+_LEAST_S: Final = 1.0
+"""Seconds before a rate is told: an earlier one is chance."""
 
 
 class Progress(Protocol):
@@ -91,13 +95,17 @@ class _Lines:
 
     def __init__(self) -> None:
         self._began = self._spoke = time.monotonic()
+        self._stages: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int, what: str) -> None:
         now = time.monotonic()
+        since = self._stages.setdefault(stage, now)
         if now - self._spoke >= PLAIN_LINE_EVERY_S:
             self._spoke = now
-            share = f"{done}/{total}" if total else str(done)
-            note(f"{stage} {share} {visible(what)}  {now - self._began:.0f} s")
+            share = _share(stage, done, total)
+            told = pace(stage, done, total, now - since) if stage in _IN_BYTES else ""
+            words = f"{stage} {share}, {told} " if told else f"{stage} {share}"
+            note(f"{words} {visible(what)}  {now - self._began:.0f} s")
 
 
 @contextlib.contextmanager
@@ -107,14 +115,49 @@ def _bar() -> Generator[Progress]:
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[pace]}"),
+        TimeElapsedColumn(),
+    )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
+        began: dict[str, float] = {}
 
         def progress(stage: str, done: int, total: int, what: str) -> None:
+            now = time.monotonic()
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=None)
+                tasks[stage], began[stage] = bar.add_task(stage, total=None, pace=""), now
             label = escape(f"{stage} {visible(what)}")
-            bar.update(tasks[stage], description=label, completed=done, total=total or None)
+            told = pace(stage, done, total, now - began[stage])
+            bar.update(tasks[stage], description=label, completed=done, total=total or None, pace=told)
 
         yield progress
+
+
+def pace(stage: str, done: int, total: int, seconds: float) -> str:
+    """How fast `stage` goes since it began, in MB/s where it counts bytes, and the time left at that rate.
+
+    Empty where nothing is done yet, so that no rate is made up.
+    """
+    if done <= 0 or seconds < _LEAST_S:
+        return ""
+    parts = [f"{done / seconds / 1e6:.1f} MB/s"] if stage in _IN_BYTES else []
+    if total > done:
+        parts.append(f"{_clock((total - done) * seconds / done)} left")
+    return ", ".join(parts)
+
+
+def _share(stage: str, done: int, total: int) -> str:
+    if stage in _IN_BYTES and total:
+        return f"{done / total:.0%} of {total / 1e6:,.1f} MB"
+    return f"{done}/{total}" if total else str(done)
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours} h {rest // 60:02d} min" if hours else f"{rest // 60} min {rest % 60:02d} s"
