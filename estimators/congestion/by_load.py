@@ -83,16 +83,8 @@ def tenant_accounts(
     tenants together impose what the deletions say; a tenant's own sample alone would be too small. own_s: the
     share that the deletions found within the tenant. Suffered are sums over the deletions.
     """
-    level, count = load_bins(load), len(requests.tenants)
-    fitted = np.zeros(requests.n)
-    sampled = level[deleted.rows]
-    for b in np.unique(sampled).tolist():
-        part, inside = sampled == b, level == b
-        x, y, w = tokens[deleted.rows][part], deleted.delay_s[part], deleted.weight[part]
-        one_block = np.zeros(y.size, dtype=np.int64)
-        found = least_squares(Delays(tokens=x, delay_s=y, weight=w, block=one_block))
-        # too few for a price per token: every request of this load the same
-        fitted[inside] = float(w @ y / w.sum()) if found is None else tokens[inside] @ found
+    count = len(requests.tenants)
+    fitted = _fitted_delays(tokens, load_bins(load), deleted)
     total = float(deleted.weight @ deleted.delay_s)
     scale = total / float(fitted.sum()) if fitted.sum() > 0 else 0.0
     imposed = scale * np.bincount(requests.tenant, weights=fitted, minlength=count)
@@ -100,7 +92,6 @@ def tenant_accounts(
     seen = np.bincount(tenant, weights=deleted.weight * deleted.delay_s, minlength=count)
     own = np.bincount(tenant, weights=deleted.weight * deleted.own_s, minlength=count)
     share = np.divide(own, seen, out=np.zeros(count), where=seen > 0)
-    money = None if latency_price is None else latency_price
     frame = pl.DataFrame(
         {
             "tenant_id": list(requests.tenants),
@@ -110,8 +101,21 @@ def tenant_accounts(
             "suffered_s": deleted.suffered_s,
         }
     ).with_columns(
-        imposed_usd=pl.col("imposed_s") * pl.lit(money, dtype=pl.Float64),
-        suffered_usd=pl.col("suffered_s") * pl.lit(money, dtype=pl.Float64),
+        imposed_usd=pl.col("imposed_s") * pl.lit(latency_price, dtype=pl.Float64),
+        suffered_usd=pl.col("suffered_s") * pl.lit(latency_price, dtype=pl.Float64),
     )
     laid_out = frame.select(pl.col(name).cast(dtype) for name, dtype in TENANTS.items())
     return laid_out.sort("imposed_s", "tenant_id", descending=[True, False])
+
+
+def _fitted_delays(tokens: Array, level: Ints, deleted: Deletions) -> Array:
+    """(n,) seconds that each request imposes by the prices of its load, or that load's mean without them."""
+    fitted = np.zeros(len(tokens))
+    sampled = level[deleted.rows]
+    for b in np.unique(sampled).tolist():
+        part, inside = sampled == b, level == b
+        x, y, w = tokens[deleted.rows][part], deleted.delay_s[part], deleted.weight[part]
+        one_block = np.zeros(y.size, dtype=np.int64)
+        found = least_squares(Delays(tokens=x, delay_s=y, weight=w, block=one_block))
+        fitted[inside] = float(w @ y / w.sum()) if found is None else tokens[inside] @ found
+    return fitted

@@ -26,8 +26,9 @@ STEP: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityGain:
-    """Seconds that a request waits less per doubling of a resource, at the margin: - dL / d log C.
+    """Seconds that a request waits less per relative increase of a resource, at the margin: - dL / d log C.
 
+    A hundredth of it is what 1 % more of the resource saves.
     prefill: speed at prompts. decode: speed of everything else in a step. kv_cache: tokens that it holds. The
     interval is that of a mean over stretches of time. value None with the reason. label: always
     'model-implied', as no capacity varied.

@@ -48,7 +48,7 @@ def congestion(
     logs = read_steps(steps, 0 if isinstance(requests, str) else requests.start_us)
     if isinstance(requests, str):
         return refused(requests, latency_price=latency_price)
-    requests, notes = _bounded(requests, rng)
+    requests, sampled = _bounded(requests, rng)
     if not isinstance(logs, str):  # steps of other times would not add up to the requests
         logs = {name: between(log, requests.time_s[0], _done(requests)) for name, log in logs.items()}
     laws = () if isinstance(logs, str) else _laws(requests, logs)
@@ -57,11 +57,14 @@ def congestion(
     why = why or fit_fault(fits)
     if why is None:
         found = priced_replays(used, replays, latency_price=latency_price, grade="B", rng=rng)
-        notes = (*notes, *_left_out(requests, laws))
+        notes = _left_out(requests, laws)
     else:
         found = _without_steps(requests, latency_price=latency_price, rng=rng)
-        notes = (*notes, f"no replay: {why}")
-    return replace(found, laws=laws, fits=fits, notes=(*notes, *found.notes))
+        notes = (f"no replay: {why}",)
+    if requests.dropped:
+        notes = (f"{requests.dropped} serving rows without arrival or tokens are left out", *notes)
+    found = replace(found, laws=laws, fits=fits, notes=(*notes, *found.notes))
+    return _told(found, sampled) if sampled else found
 
 
 def congestion_prices(
@@ -160,16 +163,19 @@ def _priced(
     return Congestion(prices=prices, method="queue", curves=curves_of((*prices, *hours)), tenants=accounts)
 
 
-def _bounded(requests: Requests, rng: np.random.Generator) -> tuple[Requests, tuple[str, ...]]:
-    """At most MAX_REQUESTS consecutive ones, and what was left out."""
-    notes: tuple[str, ...] = ()
-    if requests.dropped:
-        notes = (f"{requests.dropped} serving rows without arrival or tokens are left out",)
+def _bounded(requests: Requests, rng: np.random.Generator) -> tuple[Requests, str | None]:
+    """At most MAX_REQUESTS consecutive ones, and in words which, where that is not all."""
     if requests.n <= MAX_REQUESTS:
-        return requests, notes
+        return requests, None
     first = int(rng.integers(requests.n - MAX_REQUESTS + 1))
     used = requests.rows(np.arange(first, first + MAX_REQUESTS))
-    return used, (*notes, f"a stretch of {MAX_REQUESTS} of {requests.n} requests, drawn by the seed")
+    return used, f"in a stretch of {MAX_REQUESTS} of {requests.n} requests, drawn by the seed"
+
+
+def _told(found: Congestion, sampled: str) -> Congestion:
+    """The same, with the stretch that it comes from in the method of every price."""
+    prices = tuple(replace(p, method=f"{p.method}, {sampled}") for p in found.prices)
+    return replace(found, prices=prices, notes=(sampled, *found.notes))
 
 
 def _done(requests: Requests) -> float:

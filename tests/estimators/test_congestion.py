@@ -205,6 +205,19 @@ def test_a_queue_that_serves_one_at_a_time_needs_no_steps() -> None:
     assert one(found.prices, "congestion_prefill_delay").grade == "B"
 
 
+def test_of_a_large_log_a_stretch_is_used_and_every_price_says_so(
+    log: tuple[pl.DataFrame, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kills: an unbounded replay, a stretch with steps of another time, and a sample that nobody mentions."""
+    monkeypatch.setattr("shadowprice.estimators.congestion.congestion.MAX_REQUESTS", 600)
+    part = congestion(*log, latency_price=None, seed=3)
+    assert part.method == "replay"
+    assert part.tenants["requests"].sum() == 600
+    told = "in a stretch of 600 of 1500 requests, drawn by the seed"
+    assert told in part.notes
+    assert all((p.method or "").endswith(told) for p in part.prices)
+
+
 def test_replicas_without_a_law_are_left_out_and_named() -> None:
     """Kills: requests of a replica that logs no steps priced at load 0, or dropped without a word."""
     given = load(900, per_s=1.8, seed=6)

@@ -20,9 +20,9 @@ def gains(given: Arrivals, server: Server) -> dict[str, CapacityGain]:
 
 
 def test_in_an_idle_engine_a_resource_saves_its_own_time() -> None:
-    """Kills: a sign turned round, a per cent for a doubling, decoding credited to prompts.
+    """Kills: a sign turned round, a per cent for the whole, decoding credited to prompts.
 
-    Requests never meet, so that twice the speed at the margin saves the seconds that a request spends there.
+    Requests never meet, so that 1 % more speed saves 1 % of the seconds that a request spends there.
     """
     n, rate = 60, rate_of(SETTINGS)
     given = Arrivals(
