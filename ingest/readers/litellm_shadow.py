@@ -24,7 +24,13 @@ _JOB: Final = frozenset({"id", "router_name", "judge_model", "shadow_percentage"
 _FUNNEL: Final = frozenset({"job_id", "not_sampled", "unjudgeable", "shed"})
 _PREFERRED: Final = {"real": 1.0, "tie": 0.5, "shadow": 0.0, "error": None}
 _STAGES: Final = ("not_sampled", "unjudgeable", "shed", "withheld")
-_COSTS: Final = {"real_cost": "real_model", "shadow_cost": "shadow_model", "judge_cost": None}
+_COSTS: Final = {
+    "real_cost": "real_model",
+    "real_classifier_cost": "real_model",
+    "shadow_cost": "shadow_model",
+    "shadow_classifier_cost": "shadow_model",
+    "judge_cost": None,
+}
 MAX_JOBS: Final = 10_000
 
 

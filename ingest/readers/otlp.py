@@ -1,7 +1,10 @@
 """OTLP/JSON as the collector's file exporter writes it: spans and evaluations to decisions and outcomes.
 
-GenAI conventions (current and older names), OpenInference, and the request spans of vLLM and SGLang.
-Span attributes `shadowprice.<column>` set columns directly (see recipe.py).
+GenAI conventions (current and older names), OpenInference, OpenLLMetry, and the request spans of vLLM and
+SGLang. Tokens: cached ones inside of input unless a row proves otherwise. Fills ids, session, tenant, model,
+tool, tokens, first token, scores, and queue, first token and decode of engines; cost only where OpenInference
+logs it; never candidates, propensity or retries, unless span attributes `shadowprice.<column>` set them (see
+recipe.py). Spans of decision models are no decisions: their odds are confidence, not chance.
 """
 
 from __future__ import annotations

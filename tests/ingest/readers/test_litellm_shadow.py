@@ -50,6 +50,8 @@ def attempt(**fields: Any) -> dict[str, Any]:
         "judge_cost": 0.002,
         "shadow_cost": 0.0003,
         "real_cost": 0.003,
+        "real_classifier_cost": 0.0,
+        "shadow_classifier_cost": 0.0001,
         "error": None,
         "created_at": "2026-11-21 08:32:00.000",
         **fields,
@@ -79,6 +81,7 @@ def test_a_pair_is_a_verdict_with_both_costs_and_its_sampling_share(tmp_path: Pa
     assert {name: (row["value"], row["label"]) for name, row in told.items() if name != "real_preferred"} == {
         "real_cost_usd": (0.003, "gpt-4o"),
         "shadow_cost_usd": (0.0003, "gpt-4o-mini"),
+        "shadow_classifier_cost_usd": (0.0001, "gpt-4o-mini"),
         "judge_cost_usd": (0.002, "gpt-4o against gpt-4o-mini"),
         "shadow_share": (0.1, "gpt-4o against gpt-4o-mini"),
     }
@@ -101,7 +104,13 @@ def test_a_verdict_is_a_number_and_an_error_is_none(
 
 def test_a_cost_of_zero_is_not_known(tmp_path: Path) -> None:
     """Kills the table's default 0 stored as a free call."""
-    told = _named(run(litellm_shadow, lines([attempt(shadow_cost=0.0, judge_cost="0")]), tmp_path))
+    told = _named(
+        run(
+            litellm_shadow,
+            lines([attempt(shadow_cost=0.0, shadow_classifier_cost=0, judge_cost="0")]),
+            tmp_path,
+        )
+    )
     assert sorted(told) == ["real_cost_usd", "real_preferred"]
 
 

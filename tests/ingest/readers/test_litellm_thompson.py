@@ -54,7 +54,10 @@ def test_without_exploration_the_best_mean_wins_for_sure_and_in_between_both_mix
 
 @pytest.mark.parametrize("rate", [1.0, 0.2])
 def test_odds_agree_with_drawing_as_the_router_does(rate: float) -> None:
-    """Kills a rule that is not the writer's: 20,000 draws by the standard library, within five deviations."""
+    """Kills a rule that is not the writer's: 20,000 draws by the standard library, within five deviations.
+
+    By hand, against pick_best of litellm 1.110.2 itself: 40,000 draws of six random states, all within 1.1.
+    """
     arms = (_arm("small", 12, 9, 0.2), _arm("large", 60.5, 12, 3.0), _arm("other", 100, 90, 1.0))
     odds = choice_odds(arms, Rule(quality=0.7, cost=0.3, exploration_rate=rate))
     rng, n = random.Random(20261126), 20_000
