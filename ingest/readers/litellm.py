@@ -1,9 +1,9 @@
 """LiteLLM's StandardLoggingPayload, as callbacks write it: JSON Lines, an array, or one object.
 
 `response_time` is never read: for streams it is the time to the first token, for others the total. Tokens:
-cached ones inside of prompt_tokens unless a row proves otherwise. Fills ids, tenant, asked and executed model,
-tokens, cost, first token of streams, cache, routing facts; candidates and propensity only of adaptive routers
-whose state lies in front of the call (see litellm_state.py) or by the recipe; never queue.
+cached ones inside of prompt_tokens unless a row proves otherwise. Fills ids, tenant, asked and executed
+model, tokens, cost, first token of streams, cache, routing facts; candidates and propensity only of adaptive
+routers whose state lies in front of the call (see litellm_state.py) or by the recipe; never queue.
 """
 
 from __future__ import annotations
