@@ -60,9 +60,8 @@ def slopes(delays: Delays, *, rng: np.random.Generator) -> Slopes:
     """Non-negative weighted least squares of the delay on the tokens, without intercept.
 
     A request without tokens delays nobody, so there is no intercept. Intervals are percentiles over DRAWS
-    draws of whole blocks; at the boundary 0 the upper end is that of least squares without a boundary, as
-    draws that stop there say too little (Andrews 2000). Not identified: fewer than MIN_SAMPLE requests or
-    MIN_CLUSTERS blocks.
+    draws of whole blocks, which stop at 0 as the value does. Not identified: fewer than MIN_SAMPLE requests
+    or MIN_CLUSTERS blocks.
 
     Source: METHODS F1 (b).
     """
@@ -78,10 +77,7 @@ def slopes(delays: Delays, *, rng: np.random.Generator) -> Slopes:
     gram, moment = _moments(delays, blocks)
     value = _solve(gram.sum(axis=0), moment.sum(axis=0))
     counts = rng.multinomial(blocks.size, np.full(blocks.size, 1.0 / blocks.size), size=DRAWS).astype(float)
-    sums = [(np.einsum("b,bij->ij", c, gram), c @ moment) for c in counts]
-    drawn = np.array([_solve(g, m) for g, m in sums])
-    free = np.array([np.linalg.lstsq(g, m, rcond=None)[0] for g, m in sums])
-    drawn = np.where(value > 0, drawn, np.maximum(free, 0.0))
+    drawn = np.array([_solve(np.einsum("b,bij->ij", c, gram), c @ moment) for c in counts])
     ends = np.array([percentiles(drawn[:, j]) for j in range(len(TOKENS))])
     return Slopes(
         value=value,

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from congested import decisions, limits_of, load, logs, rate_of, requests_of
 from shadowprice.errors import PriceError, SchemaError
+from shadowprice.estimators.congestion.by_queue import one_at_a_time
 from shadowprice.estimators.congestion.congestion import congestion, congestion_prices
 from shadowprice.estimators.congestion.deletions import delete_each
 from shadowprice.estimators.congestion.records import CURVES, TENANTS, Congestion
@@ -203,6 +204,14 @@ def test_a_queue_that_serves_one_at_a_time_needs_no_steps() -> None:
     assert found.tenants["imposed_s"].sum() == pytest.approx(true.sum(), rel=1e-3)
     assert found.tenants["suffered_s"].sum() == pytest.approx(true.sum(), rel=1e-3)
     assert one(found.prices, "congestion_prefill_delay").grade == "B"
+    queue = one_at_a_time(requests_of(frame))
+    assert not isinstance(queue, str)
+    wait, work = frame["queue_s"].to_numpy(), (frame["latency_s"] - frame["queue_s"]).to_numpy()
+    for i in (3, 400, 401, 1500):
+        pushed = np.minimum(np.minimum.accumulate(wait[i + 1 :]), work[i])
+        assert queue.deleted.delay_s[i] == pytest.approx(pushed.sum(), abs=1e-3)
+        assert queue.deleted.own_s[i] == pytest.approx(pushed[19::20].sum(), abs=1e-3)
+    assert queue.deleted.own_s.sum() > 0
 
 
 def test_of_a_large_log_a_stretch_is_used_and_every_price_says_so(
