@@ -42,10 +42,13 @@ def staged_table(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
     """`rows` (checked, with provenance and sequence) as an Arrow table in the staged schema of `table`."""
     kinds = feature_kinds(rows)
     schema = staged_schema(table, kinds)
+    present = set[str]().union(*rows)  # most formats fill a third of the columns
     columns = [
         _feature_array(field.name, rows, kinds[field.name])
         if field.name in kinds
         else pa.array([row.get(field.name) for row in rows], type=field.type)
+        if field.name in present
+        else pa.nulls(len(rows), type=field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)

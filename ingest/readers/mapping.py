@@ -243,7 +243,7 @@ def _lookup(fields: Record, path: str) -> Any:
 def _known(value: Any, null_values: tuple[Any, ...]) -> Any:
     """`value`, or None when it spells "nothing", in general or in this mapping."""
     value = missing(value)
-    if value is None or isinstance(value, bool):
+    if not null_values or value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return None if any(value.strip() == str(null) for null in null_values) else value
