@@ -14,6 +14,7 @@ from ...schemas.config import Config
 from ..actions import StepRules, step_rules
 from ..lines import any_records
 from ..seam import Item, LogFile, Rejected
+from .langfuse_agents import AgentBook
 from .langfuse_observation import observation_items
 from .langfuse_rows import score_items, snake_names, trace_items
 from .peek import csv_header, top_keys
@@ -39,7 +40,7 @@ def sniff(head: bytes) -> bool:
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Per observation a decision or why it is none, per trace its context, per score an outcome."""
-    rules = step_rules(config)
+    rules, agents = step_rules(config), AgentBook()
     for record in any_records(log):
         if isinstance(record, Rejected):
             yield record
@@ -47,32 +48,33 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
         line, fields = record
         page = fields.get("data") if fields.keys() == _PAGE else None
         for one in page if isinstance(page, list) else [fields]:
-            yield from _items(line, snake_names(one) if isinstance(one, dict) else {}, rules)
+            yield from _items(line, snake_names(one) if isinstance(one, dict) else {}, rules, agents)
+    yield from agents.settle()
 
 
-def _items(line: int, fields: dict[str, Any], rules: StepRules) -> Iterator[Item]:
+def _items(line: int, fields: dict[str, Any], rules: StepRules, agents: AgentBook) -> Iterator[Item]:
     try:
         kind = _kind(fields.keys())
         if kind == "observation":
-            yield from observation_items(line, fields, rules)
+            yield from observation_items(line, fields, rules, agents)
         elif kind == "score":
             yield from score_items(line, fields)
         elif kind == "trace":
             yield from trace_items(line, fields)
-            yield from _nested(line, fields, rules)
+            yield from _nested(line, fields, rules, agents)
         else:
             yield Rejected(line, "neither an observation, a trace nor a score of Langfuse")
     except ValueError as error:
         yield Rejected(line, str(error))
 
 
-def _nested(line: int, trace: dict[str, Any], rules: StepRules) -> Iterator[Item]:
+def _nested(line: int, trace: dict[str, Any], rules: StepRules, agents: AgentBook) -> Iterator[Item]:
     """The observations and scores that the API's answer for one trace holds inside."""
     for name in ("observations", "scores"):
         inside = trace.get(name)
         for fields in inside if isinstance(inside, list) else []:
             if isinstance(fields, dict):  # a list of traces holds ids only
-                yield from _items(line, snake_names(fields), rules)
+                yield from _items(line, snake_names(fields), rules, agents)
 
 
 def _kind(names: Any) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..actions import StepRules, step_values
 from ..convert import as_count, as_real, input_tokens, missing, utc_from_text
 from ..seam import Ignored, Item, Row
+from .langfuse_agents import PLAIN, AgentBook, Waiting
 from .langfuse_rows import request_columns, required
 from .litellm_rows import RECIPE_KEY, decoded, section, text
 from .recipe import PREFIX, recipe_columns, with_recipe
@@ -20,22 +21,26 @@ _MODEL: Final = ("provided_model_name", "model", "internal_model_id")
 _COST: Final = ("total_cost", "calculated_total_cost")
 _WRITTEN: Final = ("creation", "write")
 _TOKENS: Final = "TOKENS"
-_NO_CHOICE: Final = ("SPAN", "EVENT", "CHAIN", "EMBEDDING")
+_NO_CHOICE: Final = (*PLAIN, "CHAIN", "EMBEDDING")
 
 
-def observation_items(line: int, fields: dict[str, Any], rules: StepRules) -> Iterator[Item]:
+def observation_items(
+    line: int, fields: dict[str, Any], rules: StepRules, agents: AgentBook
+) -> Iterator[Item]:
     """The decision of one observation with its error, or the request's context, or why it is neither.
 
+    An agent below others waits in `agents` until the end of the file tells whether those are agents too.
     Raises: ValueError when an id or time is absent, or a field has the wrong type.
     """
     kind = required(fields, "type").upper()
     base = _base(fields)
+    agents.note(fields)
     recipe = _recipe(section(fields, "metadata"))
+    if kind == "AGENT":
+        yield from _agent(line, fields, base, recipe, agents)
+        return
     build = _BUILDERS.get(kind)
-    root = kind == "AGENT" and base["parent_id"] is None
-    if root:
-        yield Row("contexts", line, _context(base))
-    elif build is not None:
+    if build is not None:
         values = with_recipe({**base, **build(fields, base, rules)}, recipe)
         yield Row("decisions", line, values)
     elif "decision_point" in recipe and "action" in recipe:
@@ -45,8 +50,25 @@ def observation_items(line: int, fields: dict[str, Any], rules: StepRules) -> It
             line, f"{kind.lower()} observation" if kind in _NO_CHOICE else "observation of another type"
         )
         return
+    yield from _error(line, fields, base["request_id"], base["decision_id"])
+
+
+def _agent(
+    line: int, fields: dict[str, Any], base: dict[str, Any], recipe: dict[str, Any], agents: AgentBook
+) -> list[Item]:
+    """The items of an agent at the top; of one below others nothing yet."""
+    request, own, parent = base["request_id"], base["decision_id"], base["parent_id"]
+    as_root = [Row("contexts", line, _context(base)), *_error(line, fields, request, None)]
+    if parent is None:
+        return [*as_root]
+    called = with_recipe({**base, **_delegate(fields)}, recipe)
+    as_called = [Row("decisions", line, called), *_error(line, fields, request, own)]
+    return agents.wait(own, Waiting(parent, [*as_root], [*as_called]))
+
+
+def _error(line: int, fields: dict[str, Any], request: str, decision: str | None) -> Iterator[Row]:
     if (text(fields, "level") or "").upper() == "ERROR":
-        ids = {"request_id": base["request_id"], "decision_id": None if root else base["decision_id"]}
+        ids = {"request_id": request, "decision_id": decision}
         yield Row("outcomes", line, {**ids, "name": "error", "label": "error", "source": "code"})
 
 
@@ -174,8 +196,7 @@ def _verify(fields: dict[str, Any], base: dict[str, Any], rules: StepRules) -> d
     return {**step_values("verify", rules), "action_executed": text(fields, "name") or "verify"}
 
 
-def _delegate(fields: dict[str, Any], base: dict[str, Any], rules: StepRules) -> dict[str, Any]:
-    del base, rules
+def _delegate(fields: dict[str, Any]) -> dict[str, Any]:
     name = text(fields, "name")
     return {"layer": "agent", "decision_point": "delegate", "action": "delegate", "action_executed": name}
 
@@ -187,5 +208,4 @@ _BUILDERS: Final[dict[str, _Builder]] = {
     "RETRIEVER": _retrieval,
     "EVALUATOR": _verify,
     "GUARDRAIL": _verify,
-    "AGENT": _delegate,
 }

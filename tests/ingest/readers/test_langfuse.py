@@ -18,7 +18,7 @@ from mutation import mutated
 from reading import ignored, lines, reasons, rows, run, run_file
 from shadowprice.ingest.lines import read_head
 from shadowprice.ingest.pipeline import ingest
-from shadowprice.ingest.readers import langfuse
+from shadowprice.ingest.readers import langfuse, langfuse_agents
 from shadowprice.ingest.readers.langfuse_observation import token_columns
 from shadowprice.ingest.readers.registry import READERS, find_reader
 from shadowprice.ingest.seam import Ignored, Rejected, Row
@@ -235,6 +235,42 @@ def test_what_decides_nothing_is_ignored_by_its_type(tmp_path: Path) -> None:
     assert rows(items) == []
     (context,) = rows(items, "contexts")
     assert (context["session_id"], context["tenant_id"], context["x_tags"]) == ("s", "u", "a|b")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_agent_below_plain_spans_is_still_the_root(order: int, tmp_path: Path) -> None:
+    """Kills a delegation invented by a span around the agent, which the export writes after it."""
+    agent = observation(id="a", type="AGENT", name="support", parent_observation_id="b", level="ERROR")
+    listed = [
+        agent,
+        observation(id="b", type="SPAN", parent_observation_id="c"),
+        observation(id="c", type="SPAN", parent_observation_id=None),
+        observation(id="d", type="AGENT", name="researcher", parent_observation_id="e"),
+        observation(id="e", type="SPAN", parent_observation_id="a"),
+        observation(id="f", type="AGENT", name="lost", parent_observation_id="unseen"),
+        observation(id="g", type="AGENT", name="step", parent_observation_id="h"),
+        observation(id="h", type="CHAIN", parent_observation_id=None),
+    ]
+    items = run(langfuse, lines(listed[::order]), tmp_path)
+    found = sorted((row["decision_id"], row["action_executed"]) for row in rows(items))
+    assert found == [("d", "researcher"), ("f", "lost"), ("g", "step")]
+    assert len(rows(items, "contexts")) == 1
+    (error,) = rows(items, "outcomes")
+    assert error == {"request_id": "trace-1", "name": "error", "label": "error", "source": "code"}
+
+
+def test_agents_that_wait_too_long_are_not_held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Kills memory that grows with the file, and an endless walk up a damaged trace."""
+    monkeypatch.setattr(langfuse_agents, "MAX_WAITING", 2)
+    listed = [
+        observation(id=f"a{n}", type="AGENT", name="x", parent_observation_id=f"s{n}") for n in range(4)
+    ]
+    spans = [observation(id=f"s{n}", type="SPAN", parent_observation_id=None) for n in range(4)]
+    items = run(langfuse, lines([*listed, *spans]), tmp_path)
+    assert [row["decision_id"] for row in rows(items)] == ["a0", "a1"]
+    assert len(rows(items, "contexts")) == 2
+    loop = [listed[0], observation(id="s0", type="SPAN", parent_observation_id="s0")]
+    assert len(rows(run(langfuse, lines(loop), tmp_path))) == 1
 
 
 def test_a_trace_is_its_requests_context(tmp_path: Path) -> None:
