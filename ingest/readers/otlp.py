@@ -19,6 +19,7 @@ from ..actions import StepRules, step_rules
 from ..lines import json_records
 from ..seam import Ignored, Item, LogFile, Rejected, Row
 from . import otlp_dialects as d
+from .otlp_agents import AgentBook
 from .otlp_engine import PhaseBook
 from .otlp_outcomes import is_evaluation, logged_outcome, span_ends, span_scores
 from .otlp_rows import BUILDERS, base_columns, context_columns
@@ -32,10 +33,6 @@ _BARE: Final = frozenset(
     {"scopeSpans", "scopeLogs", "scopeMetrics", "scope_spans", "scope_logs", "scope_metrics"}
 )
 _OF_REQUEST: Final = ("session_id", "tenant_id")
-MAX_PLAIN_ANCESTORS: Final = 16
-"""Server and middleware spans above a root agent; a longer chain, or a loop, is no such stack."""
-
-_Spans = dict[tuple[str, str], Span]
 
 
 def sniff(head: bytes) -> bool:
@@ -62,61 +59,79 @@ def items_of(batches: Iterable[Rejected | tuple[int, list[Piece]]], config: Conf
             yield batch
         else:
             yield from items(*batch, scene)
+    yield from settle(scene)
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What outlives a record: configuration, rules, and phases that wait for their request span."""
+    """What outlives a record: configuration, rules, and phases and agents that wait for other spans."""
 
     config: Config
     rules: StepRules
     phases: PhaseBook
+    agents: AgentBook
 
 
 def scene_of(config: Config) -> Scene:
     """The scene at the start of a file."""
-    return Scene(config, step_rules(config), PhaseBook())
+    return Scene(config, step_rules(config), PhaseBook(), AgentBook())
 
 
 def items(line: int, found: list[Piece], scene: Scene) -> Iterator[Item]:
-    """The items of one batch of pieces.
-
-    Parents are looked up within the batch: whether an agent is the request's root is told by its own batch.
-    """
+    """The items of one batch of pieces; an agent whose parent is still to come is told by `settle`."""
     spans = {(s.trace_id, s.span_id): s for s in found if isinstance(s, Span)}
     for span in spans.values():
-        if d.role(span) == "part":
+        role = d.role(span)
+        if role == "part":
             scene.phases.note(span)
+        elif role == "other":
+            scene.agents.note(span)
     for piece in found:
-        try:
-            if isinstance(piece, Span):
-                yield from _span_items(line, piece, spans, scene)
-            elif isinstance(piece, Event):
-                yield _record_item(line, piece)
-            elif isinstance(piece, Metric):
-                yield Ignored(line, "metric")
-            else:
-                yield Rejected(line, piece.reason)
-        except ValueError as error:
-            where = f"span {piece.span_id}: " if isinstance(piece, Span) else ""
-            yield Rejected(line, f"{where}{error}")
+        if isinstance(piece, Span):
+            opens = scene.agents.opens(piece, spans)
+            if opens is not None:
+                yield from _guarded(line, piece, scene, opens=opens)
+                continue
+            for number, waited in scene.agents.wait(line, piece):
+                yield from _guarded(number, waited, scene, opens=False)
+        elif isinstance(piece, Event):
+            yield _record_item(line, piece)
+        else:
+            yield Ignored(line, "metric") if isinstance(piece, Metric) else Rejected(line, piece.reason)
+
+
+def settle(scene: Scene) -> Iterator[Item]:
+    """The items of the agents that wait at the end of the file; an unseen parent counts as an agent's."""
+    for line, span in scene.agents.drain():
+        yield from _guarded(line, span, scene, opens=scene.agents.opens(span, {}) is True)
 
 
 def _record_item(line: int, record: Event) -> Item:
     if not is_evaluation(record):
         return Ignored(line, "log record that is no evaluation")
-    return Row("outcomes", line, logged_outcome(record))
+    try:
+        return Row("outcomes", line, logged_outcome(record))
+    except ValueError as error:
+        return Rejected(line, str(error))
 
 
-def _span_items(line: int, span: Span, spans: _Spans, scene: Scene) -> Iterator[Item]:
+def _guarded(line: int, span: Span, scene: Scene, *, opens: bool) -> Iterator[Item]:
+    try:
+        yield from _span_items(line, span, scene, opens=opens)
+    except ValueError as error:
+        yield Rejected(line, f"span {span.span_id}: {error}")
+
+
+def _span_items(line: int, span: Span, scene: Scene, *, opens: bool) -> Iterator[Item]:
+    """opens: the span is the root agent, workflow or chain of its request."""
     recipe = recipe_columns(
         {key.removeprefix(PREFIX): value for key, value in span.attributes.items() if key.startswith(PREFIX)}
     )
     if span.end_ns is None:
         yield Ignored(line, "unfinished span")
         return
-    values = _decision(span, recipe, spans, scene)
-    context = _context(span, recipe, spans, scene)
+    values = _decision(span, recipe, scene, opens=opens)
+    context = _context(span, recipe, scene) if opens else None
     if context is not None:
         yield Row("contexts", line, context)
     if values is not None:
@@ -136,14 +151,14 @@ def _outcomes(
         yield from span_ends(span, ids)
 
 
-def _decision(span: Span, recipe: dict[str, Any], spans: _Spans, scene: Scene) -> dict[str, Any] | None:
+def _decision(span: Span, recipe: dict[str, Any], scene: Scene, *, opens: bool) -> dict[str, Any] | None:
     """The decision that the span records, by its role or by the recipe alone; None when it records none.
 
     Raises: ValueError when the recipe sets columns of a decision that is none.
     """
     base = base_columns(span, scene.config)
     build = BUILDERS.get(d.role(span))
-    if build is not None and not _opens_request(span, spans):
+    if build is not None and not opens:
         phases = scene.phases.columns(span) if d.role(span) == "serving" else {}
         built = build(span, scene.rules)
         return with_recipe({**base, **phases, **_known(built)}, recipe)
@@ -153,7 +168,7 @@ def _decision(span: Span, recipe: dict[str, Any], spans: _Spans, scene: Scene) -
             raise ValueError(f"{PREFIX}layer is missing for the decision point {recipe['decision_point']!r}")
         return values
     stray = [name for name in recipe if name not in _OF_REQUEST and not name.startswith(FEATURE_PREFIX)]
-    if stray or (recipe and not _opens_request(span, spans)):
+    if stray or (recipe and not opens):
         name = (stray or list(recipe))[0]
         raise ValueError(
             f"{PREFIX}{name} on a span that is no decision: set {PREFIX}decision_point and {PREFIX}action too"
@@ -166,27 +181,7 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _context(span: Span, recipe: dict[str, Any], spans: _Spans, scene: Scene) -> dict[str, Any] | None:
-    """What the span says about its whole request, when it is the request's root agent, workflow or chain."""
-    if not _opens_request(span, spans):
-        return None
+def _context(span: Span, recipe: dict[str, Any], scene: Scene) -> dict[str, Any]:
+    """What the root agent, workflow or chain of a request says about the whole of it."""
     told = {n: v for n, v in recipe.items() if n in _OF_REQUEST or n.startswith(FEATURE_PREFIX)}
     return {**context_columns(span, scene.config), **told}
-
-
-def _opens_request(span: Span, spans: _Spans) -> bool:
-    """Whether the span is an agent, workflow or chain with nothing above it but plain spans up to the root.
-
-    A parent that this record does not hold counts as an agent's: an agent called by another one.
-    """
-    if d.role(span) not in ("agent", "chain"):
-        return False
-    above = span
-    for _ in range(MAX_PLAIN_ANCESTORS):
-        if above.parent_id is None:
-            return True
-        parent = spans.get((above.trace_id, above.parent_id))
-        if parent is None or d.role(parent) != "other":
-            return False
-        above = parent
-    return False

@@ -48,6 +48,7 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
         page = fields.get("data") if fields.keys() >= _PAGE else None
         for one in page if isinstance(page, list) else [fields]:
             yield from _items(line, one, scene)
+    yield from map(_by_span_id, otlp.settle(scene))
 
 
 def _is_frame(keys: frozenset[str]) -> bool:

@@ -193,6 +193,17 @@ def test_other_kinds_errors_and_roots_are_those_of_otlp(tmp_path: Path) -> None:
     assert rows(items, "contexts")[0]["session_id"] == "s-1"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_agent_below_a_plain_span_is_still_the_root(order: int, tmp_path: Path) -> None:
+    """Kills a delegation invented because every row of a frame stands alone."""
+    plain = frame(**{"context.span_id": PARENT, "parent_id": None, "span_kind": "UNKNOWN"})
+    plain = {name: value for name, value in plain.items() if not name.startswith("attributes.llm")}
+    body = lines([frame(span_kind="AGENT"), {**plain, "attributes.x": 1}][::order])
+    items = run(phoenix, body, tmp_path)
+    assert rows(items) == []
+    assert [row["session_id"] for row in rows(items, "contexts")] == ["s-1"]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
