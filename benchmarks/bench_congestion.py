@@ -30,7 +30,7 @@ LOADS = (0.3, 0.6, 0.8, 0.9)
 EPOCH_S = 1_780_000_000
 LONG_SHARE = 0.2
 CHUNK_TOK = 2_048
-LUCKS = 8
+LUCKS = 24
 """Draws of the simulator's noise to which the true deletions of a world are dealt."""
 ENGINES = {
     "default": (EngineSettings(), 0.0),
