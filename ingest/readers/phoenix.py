@@ -1,12 +1,14 @@
 """Phoenix export: spans of a frame or of its API as OTLP's decisions, annotations as outcomes.
 
 Token convention, dialects and what can never be filled are OpenInference's (see otlp.py). Annotations name
-their span only, so a decision's id here is its span id; one on a span that decides nothing needs trace_id.
+their span only, so a decision's id here is its span id. One on a span that decides nothing (a root, mostly)
+reaches its request only with a column trace_id, or behind that span in the same file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ...schemas.config import Config
@@ -17,7 +19,7 @@ from . import otlp
 from .litellm_rows import text
 from .otlp_flat import flat, instant_ns, span_of
 from .otlp_outcomes import SOURCES
-from .otlp_walk import Damaged, Piece
+from .otlp_walk import Damaged, Piece, Span
 from .peek import csv_header, top_keys
 
 NAME: Final = "phoenix"
@@ -29,6 +31,8 @@ _NAMES: Final = ("annotation_name", "name")
 _SPAN: Final = ("span_id", "context.span_id")
 _TRACE: Final = ("trace_id", "context.trace_id")
 _LEADING: Final = "attributes."
+MAX_TRACES: Final = 200_000
+"""Spans whose trace is remembered for the annotations behind them."""
 
 
 def sniff(head: bytes) -> bool:
@@ -40,6 +44,7 @@ def sniff(head: bytes) -> bool:
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Per span what OTLP's reader says of it, per annotation an outcome."""
     scene = otlp.scene_of(config)
+    traces: OrderedDict[str, str] = OrderedDict()
     for record in any_records(log):
         if isinstance(record, Rejected):
             yield record
@@ -47,7 +52,7 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
         line, fields = record
         page = fields.get("data") if fields.keys() >= _PAGE else None
         for one in page if isinstance(page, list) else [fields]:
-            yield from _items(line, one, scene)
+            yield from _items(line, one, scene, traces)
     yield from map(_by_span_id, otlp.settle(scene))
 
 
@@ -59,17 +64,23 @@ def _is_annotation(keys: Any) -> bool:
     return _JUDGED in keys and any(n in keys for n in _NAMES) and any(n in keys for n in (*_SPAN, *_TRACE))
 
 
-def _items(line: int, fields: Any, scene: otlp.Scene) -> Iterator[Item]:
+def _items(line: int, fields: Any, scene: otlp.Scene, traces: OrderedDict[str, str]) -> Iterator[Item]:
+    """The items of one record; traces: the trace of each span so far, the oldest forgotten."""
     if not isinstance(fields, dict):
         yield Rejected(line, f"a page holds {type(fields).__name__}, expected objects")
         return
     if _is_annotation(fields):
         try:
-            yield _outcome(line, fields)
+            yield _outcome(line, fields, traces)
         except ValueError as error:
             yield Rejected(line, str(error))
         return
-    for item in otlp.items(line, [_piece(fields)], scene):
+    piece = _piece(fields)
+    if isinstance(piece, Span):
+        traces[piece.span_id] = piece.trace_id
+        if len(traces) > MAX_TRACES:
+            traces.popitem(last=False)
+    for item in otlp.items(line, [piece], scene):
         yield _by_span_id(item)
 
 
@@ -113,7 +124,7 @@ def _by_span_id(item: Item) -> Item:
     return Row(item.table, item.line, {**item.values, **ids})
 
 
-def _outcome(line: int, fields: dict[str, Any]) -> Item:
+def _outcome(line: int, fields: dict[str, Any], traces: Mapping[str, str]) -> Item:
     told = flat(fields)
     name = text(told, *_NAMES)
     if name is None:
@@ -123,12 +134,13 @@ def _outcome(line: int, fields: dict[str, Any]) -> Item:
     if value is None and label is None:
         return Ignored(line, "annotation with neither score nor label")
     at = instant_ns(told.get("updated_at", told.get("created_at")), "time")
+    span = text(told, *_SPAN)
     return Row(
         "outcomes",
         line,
         {
-            "request_id": text(told, *_TRACE),
-            "decision_id": text(told, *_SPAN),
+            "request_id": text(told, *_TRACE) or traces.get(span or ""),
+            "decision_id": span,
             "name": name,
             "value": value,
             "label": label,

@@ -162,6 +162,18 @@ def test_annotations_are_outcomes(fields: dict[str, Any], expected: dict[str, An
     assert "secret" not in repr(items)
 
 
+def test_an_annotation_behind_its_span_reaches_the_whole_request(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Kills scores of root spans, which decide nothing themselves, that no decision ever meets."""
+    body = lines([frame(span_kind="AGENT", parent_id=None), note()])
+    (row,) = rows(run(phoenix, body, tmp_path), "outcomes")
+    assert (row["request_id"], row["decision_id"]) == (TRACE, SPAN)
+    monkeypatch.setattr(phoenix, "MAX_TRACES", 0)
+    (row,) = rows(run(phoenix, body, tmp_path), "outcomes")
+    assert "request_id" not in row
+
+
 def test_annotations_of_a_frame_say_the_same(tmp_path: Path) -> None:
     """Kills knowing the API's spelling only."""
     told = {"span_id": SPAN, "annotation_name": "correctness", "annotator_kind": "LLM", "result.score": 1.0}
