@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import IngestError
-from .opening import FREE_INFLATION_BYTES, MAX_INFLATION, printable
-from .seam import LogFile
+from .opening import DAMAGED_PARQUET, FREE_INFLATION_BYTES, MAX_INFLATION, printable
+from .seam import LogFile, Rejected
 
 _BATCH_ROWS: Final = 4096
 _SLICE_ROWS: Final = 256
@@ -25,10 +25,13 @@ _SLICE_ROWS: Final = 256
 Record = dict[str, Any]
 
 
-def parquet_records(log: LogFile, *, columns: Collection[str] | None = None) -> Iterator[tuple[int, Record]]:
+def parquet_records(
+    log: LogFile, *, columns: Collection[str] | None = None
+) -> Iterator[tuple[int, Record] | Rejected]:
     """The rows with their number, from 1; of the named top-level `columns` those that exist, None for all.
 
-    Nanosecond times are cut to microseconds, which is what Python's times hold.
+    A row that Python cannot hold (text that is not UTF-8, a time in year 20000) is Rejected. Nanosecond
+    times are cut to microseconds, which is what Python's times hold.
     Raises: IngestError when the file is not readable as Parquet, or inflates beyond any real log.
     """
     number = 0
@@ -40,18 +43,36 @@ def parquet_records(log: LogFile, *, columns: Collection[str] | None = None) -> 
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
                 rows = _microseconds(batch)
                 for start in range(0, rows.num_rows, _SLICE_ROWS):
-                    for fields in rows.slice(start, _SLICE_ROWS).to_pylist():
-                        number += 1
-                        yield number, fields
+                    yield from _numbered(rows.slice(start, _SLICE_ROWS), number + start + 1)
+                number += rows.num_rows
                 if log.heard is not None:
                     log.heard(log.path.stat().st_size * number // file.metadata.num_rows)
-    except (pa.ArrowException, OSError) as error:
+    except (*DAMAGED_PARQUET, OSError) as error:
         told = str(error).splitlines() or [type(error).__name__]
         raise IngestError(
             f"not readable as Parquet: {printable(told[0])}",
             where=printable(log.name),
             cure="Decompress or copy the file again.",
         ) from error
+
+
+def _numbered(rows: pa.RecordBatch, first: int) -> Iterator[tuple[int, Record] | Rejected]:
+    try:
+        found = rows.to_pylist()
+    except (ValueError, OverflowError):
+        for place in range(rows.num_rows):
+            yield _single(rows.slice(place, 1), first + place)
+        return
+    yield from enumerate(found, first)
+
+
+def _single(row: pa.RecordBatch, number: int) -> tuple[int, Record] | Rejected:
+    try:
+        return number, row.to_pylist()[0]
+    except UnicodeDecodeError:
+        return Rejected(number, "not UTF-8")
+    except (ValueError, OverflowError) as error:
+        return Rejected(number, f"a value that cannot be held: {printable(str(error))[:200]}")
 
 
 def plain_json(value: Any) -> Any:
@@ -76,18 +97,16 @@ def plain_json(value: Any) -> Any:
 
 def _check_inflation(metadata: pq.FileMetaData, log: LogFile) -> None:
     """Refuse a row group that says it inflates beyond any real log: Arrow would allocate what it says."""
+    limit = max(FREE_INFLATION_BYTES, MAX_INFLATION * log.path.stat().st_size)
     for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for index in range(group.num_columns):
-            chunk = group.column(index)
-            packed, size = chunk.total_compressed_size, chunk.total_uncompressed_size
-            if size > max(FREE_INFLATION_BYTES, MAX_INFLATION * packed):
-                raise IngestError(
-                    f"column {printable(chunk.path_in_schema)!r} inflates from {packed} to {size} bytes",
-                    where=printable(log.name),
-                    expected=f"at most {MAX_INFLATION} times its compressed size",
-                    cure="Check what it holds, or write it again with smaller row groups.",
-                )
+        size = metadata.row_group(number).total_byte_size
+        if size > limit:
+            raise IngestError(
+                f"row group {number} inflates to {size} bytes",
+                where=printable(log.name),
+                expected=f"at most {MAX_INFLATION} times the size of the file",
+                cure="Check what it holds, or write it again with smaller row groups.",
+            )
 
 
 def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -67,7 +67,11 @@ def any_records(log: LogFile) -> Iterator[JsonRecord | CsvRecord | Rejected]:
 
 
 def _parquet_objects(log: LogFile) -> Iterator[JsonRecord | Rejected]:
-    for number, row in parquet_records(log):
+    for record in parquet_records(log):
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        number, row = record
         if _too_deep(row):
             yield Rejected(number, _too_deep_reason())
         else:

@@ -100,6 +100,8 @@ def _connect(spill: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     }
     connection = duckdb.connect(config=settings)
     connection.execute("SET TimeZone = 'UTC'")
+    for bar in ("enable_progress_bar", "enable_progress_bar_print"):
+        connection.execute(f"SET {bar} = false")  # it would be drawn on stdout, among the results
     readable = ", ".join(_literal(f"{path}/") for path in (scratch.resolve(), _unglobbed(scratch.resolve())))
     connection.execute(f"SET allowed_directories = [{readable}]")
     return connection

@@ -26,6 +26,8 @@ FREE_INFLATION_BYTES: Final = 256 * 1024 * 1024
 MAX_INFLATION: Final = 200
 """Beyond the free bytes, a compressed log may grow this many times; real logs grow 5 to 50 times."""
 PARQUET_MAGIC: Final = b"PAR1"
+DAMAGED_PARQUET: Final = (pa.ArrowException, ValueError, OverflowError)
+"""What pyarrow raises for a damaged file, a name that is not UTF-8 among it."""
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -69,7 +71,7 @@ def _parquet_head(path: Path) -> bytes | None:
     """What stands for the head of a Parquet file, which tells its columns at its end; None if damaged."""
     try:
         names: list[str] = pq.read_schema(path).names
-    except (pa.ArrowException, OSError):
+    except (*DAMAGED_PARQUET, OSError):
         return None
     columns = json.dumps(dict.fromkeys(names)).encode()
     return PARQUET_MAGIC + b"\n" + columns + b"\n"

@@ -38,7 +38,11 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
     """
     del config
     names = frozenset[str]().union(*top_keys(read_head(log.path)))
-    for number, fields in parquet_records(log, columns=names - {_UNREAD}):
+    for record in parquet_records(log, columns=names - {_UNREAD}):
+        if isinstance(record, Rejected):
+            yield record
+            continue
+        number, fields = record
         try:
             yield from _rows(number, fields, log)
         except ValueError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -102,8 +104,35 @@ def test_a_column_that_inflates_beyond_any_log_is_refused(
     table = pa.table({"prompt": ["x" * 1_000_000 + str(n) for n in range(4)]})
     pq.write_table(table, path, compression="zstd", use_dictionary=False)
     monkeypatch.setattr(columnar, "FREE_INFLATION_BYTES", 1_000_000)
-    with pytest.raises(IngestError, match=r"'prompt' inflates from \d+ to \d+ bytes"):
+    with pytest.raises(IngestError, match=r"row group 0 inflates to \d+ bytes"):
         list(parquet_records(log_of(path)))
+
+
+def test_a_row_that_python_cannot_hold_is_rejected_and_the_others_are_read(tmp_path: Path) -> None:
+    """Kills a file that is lost, or a traceback, for one cell that is not UTF-8 or in the year 20000."""
+    texts = pa.array([b"good", b"\xff", b"also good"], pa.binary()).view(pa.string())
+    path = tmp_path / "log"
+    pq.write_table(pa.table({"text": texts, "at": pa.array([0, 0, 2**59], pa.timestamp("us"))}), path)
+    first, *others = parquet_records(log_of(path))
+    assert first[1]["text"] == "good"  # type: ignore[index]
+    assert [(item.line, item.reason[:25]) for item in others] == [  # type: ignore[union-attr]
+        (2, "not UTF-8"),
+        (3, "a value that cannot be he"),
+    ]
+
+
+def test_a_damaged_parquet_file_never_ends_in_a_traceback(tmp_path: Path) -> None:
+    """Kills an error of pyarrow that nobody catches: bytes of a good file are changed one by one."""
+    path = parquet(tmp_path, {**SPEND, "tags": ["a"]}, {**SPEND, "tags": []})
+    whole, rng = path.read_bytes(), random.Random(1)
+    for _ in range(200):
+        body = bytearray(whole)
+        for _ in range(rng.choice((1, 2, 8))):
+            body[rng.randrange(4, len(body))] = rng.randrange(256)
+        path.write_bytes(body)
+        with contextlib.suppress(IngestError):
+            read_head(path)
+            list(json_records(log_of(path)))
 
 
 def test_progress_ends_at_the_size_of_the_file(tmp_path: Path) -> None:

@@ -339,3 +339,12 @@ def test_the_window_is_that_of_the_decisions(tmp_path: Path) -> None:
     """Kills a window in the machine's zone."""
     store = store_of(tmp_path, [record(0), record(60)])
     assert store.manifest["window"] == ["2026-09-21T14:13:20+00:00", "2026-09-21T14:14:20+00:00"]
+
+
+def test_linking_never_prints(tmp_path: Path) -> None:
+    """Kills DuckDB's progress bar, which it draws on stdout in notebooks and scripts without a file."""
+    with link._connect(tmp_path / "spill", tmp_path) as connection:
+        told = connection.execute(
+            "SELECT current_setting('enable_progress_bar'), current_setting('enable_progress_bar_print')"
+        ).fetchall()
+    assert told == [(False, False)]
