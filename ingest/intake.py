@@ -160,7 +160,7 @@ def snapshot(name: str, path: Path) -> tuple[LogFile, Callable[[], None]]:
     try:
         before = path.stat()
         if not stat.S_ISREG(before.st_mode):
-            raise IngestError("not a regular file", where=where)
+            raise IngestError("not a regular file", where=where, cure="Pipe it in, and give - for it.")
         found = _digest(path, before.st_size)
     except OSError as error:
         raise _unreadable(where, error) from error
