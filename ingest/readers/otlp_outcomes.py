@@ -25,6 +25,7 @@ _FINISH_REASONS: Final = (
     "gen_ai.response.finish_reasons",
     "gen_ai.response.finish_reason",
     "llm.response.finish_reason",
+    "llm.finish_reason",
     "gen_ai.completion.0.finish_reason",  # OpenLLMetry flattens the choices
 )
 

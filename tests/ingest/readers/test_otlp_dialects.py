@@ -116,6 +116,7 @@ def test_tokens_of_zero_on_a_failure_are_unknown(tmp_path: Path) -> None:
         {"gen_ai.response.finish_reasons": ["length"]},
         {"gen_ai.response.finish_reason": "length"},
         {"llm.response.finish_reason": "length"},
+        {"llm.finish_reason": "length"},
         {"gen_ai.completion.0.finish_reason": "length"},
     ],
 )
