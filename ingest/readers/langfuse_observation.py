@@ -35,6 +35,9 @@ def observation_items(
     kind = required(fields, "type").upper()
     base = _base(fields)
     agents.note(fields)
+    if kind in (*_BUILDERS, "AGENT") and _is_unfinished(fields):
+        yield Ignored(line, "unfinished observation")
+        return
     recipe = _recipe(section(fields, "metadata"))
     if kind == "AGENT":
         yield from _agent(line, fields, base, recipe, agents)
@@ -94,6 +97,12 @@ def token_columns(usage: dict[str, Any]) -> dict[str, int | None]:
         "tok_output": made,
         "tok_reasoning": _sum(rest, lambda name: "reasoning" in name),
     }
+
+
+def _is_unfinished(fields: dict[str, Any]) -> bool:
+    """Whether it was exported while it ran: the next window's export has it whole, and both ends count."""
+    told = missing(fields.get("end_time")), section(fields, "usage_details"), _cost(fields)
+    return not any(told) and (text(fields, "level") or "").upper() != "ERROR"
 
 
 def _sum(counts: dict[str, int], belongs: Callable[[str], bool]) -> int | None:

@@ -393,6 +393,30 @@ def test_rows_at_a_windows_edge_count_once(tmp_path: Path) -> None:
     assert counts["quarantined"] == 0
 
 
+def test_an_observation_that_still_ran_gives_way_to_itself_when_done(tmp_path: Path) -> None:
+    """Kills an empty first version at a window's edge that keeps the whole one out of the store."""
+    running = observation(
+        end_time=None, completion_start_time=None, usage_details={}, cost_details={}, total_cost=None
+    )
+    (tmp_path / "a.jsonl").write_text(lines([running]))
+    (tmp_path / "b.jsonl").write_text(lines([observation()]))
+    store = ingest([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], out=tmp_path / "out")
+    assert open_store(store.path).manifest["counts"]["quarantined"] == 0
+    assert store.decisions().collect()["latency_s"].to_list() == [2.0]
+
+
+@pytest.mark.parametrize("told", [{"usage_details": {"input": 5}}, {"total_cost": 0.1}, {"level": "ERROR"}])
+def test_an_observation_that_was_never_ended_but_tells_something_is_kept(
+    told: dict[str, Any], tmp_path: Path
+) -> None:
+    """Kills losing the calls of programs that forget to end them."""
+    bare = {"end_time": None, "usage_details": {}, "cost_details": {}, "total_cost": None}
+    row = _one(tmp_path, **{**bare, **told})
+    assert "latency_s" not in row
+    items = run(langfuse, lines([observation(**bare)]), tmp_path)
+    assert ignored(items) == ["unfinished observation"]
+
+
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
