@@ -30,9 +30,10 @@ from ..convert import (
     utc_from_epoch,
     utc_from_text,
 )
-from ..lines import csv_records, json_records, printable
+from ..lines import csv_records, json_records, printable, read_head
 from ..seam import Item, LogFile, Rejected, Row
 from .mapping_spec import ISO, CellSpec, ClassRule, Kind, Mapping, OutcomeSpec, read_mapping
+from .peek import top_keys
 
 _MAX_MATCHED: Final = 200
 """Characters of a value that a rule's expression meets; a longer value matches no rule."""
@@ -73,14 +74,18 @@ class MappingReader:
         Raises: IngestError when the file cannot be read or lacks a mapped column.
         """
         del config
-        mapping, checked = self._mapping, False
+        mapping, checked = self._mapping, self._mapping.spec.format not in ("csv", "parquet")
+        if mapping.spec.format == "parquet":
+            for columns in top_keys(read_head(log.path)):
+                _check_columns(mapping, sorted(columns), log)
+                checked = True
         for record in _records(mapping, log):
             if isinstance(record, Rejected):
                 yield record
                 continue
             line, fields = record
-            if not checked and mapping.spec.format in ("csv", "parquet"):
-                _check_columns(mapping, fields, log)
+            if not checked:
+                _check_columns(mapping, list(fields), log)
                 checked = True
             try:
                 yield from _rows(mapping, fields, line, log)
@@ -100,16 +105,17 @@ def _records(mapping: Mapping, log: LogFile) -> Iterator[tuple[int, Record] | Re
     if mapping.spec.format == "csv":
         return csv_records(log, delimiter=mapping.spec.delimiter)
     if mapping.spec.format == "parquet":
-        return parquet_records(log)
+        # only what is mapped: prompts beside it never enter memory
+        return parquet_records(log, columns={name for p in _paths(mapping) for name in (p, p.split(".")[0])})
     return json_records(log)
 
 
-def _check_columns(mapping: Mapping, fields: Record, log: LogFile) -> None:
+def _check_columns(mapping: Mapping, fields: list[str], log: LogFile) -> None:
     """Refuse the file when a path begins with a column that it does not have."""
     for path in _paths(mapping):
         if path not in fields and path.split(".")[0] not in fields:
-            close = difflib.get_close_matches(path, list(fields), n=1)
-            known = ", ".join(repr(name) for name in list(fields)[:20])
+            close = difflib.get_close_matches(path, fields, n=1)
+            known = ", ".join(repr(name) for name in fields[:20])
             raise IngestError(
                 f"no column {path!r}, which the mapping {printable(mapping.path.name)!r} reads",
                 where=printable(log.name),

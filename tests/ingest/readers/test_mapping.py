@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from reading import log_of, reasons, rows, run
 from shadowprice.errors import ConfigError, IngestError
+from shadowprice.ingest.readers import mapping
 from shadowprice.ingest.readers.mapping import MappingReader, load_mapping
-from shadowprice.ingest.seam import Item
+from shadowprice.ingest.seam import Item, LogFile
 from shadowprice.schemas.config import Config
 
 HEAD = 'layer = "router"\ndecision_point = "model"\n'
@@ -321,3 +322,26 @@ def test_a_mapping_claims_the_files_that_its_pattern_names(tmp_path: Path) -> No
     assert not own.claims("logs/a.csv")
     assert not own.claims_rest
     assert reader(CSV, tmp_path).claims_rest
+
+
+def test_of_parquet_only_mapped_columns_are_read_and_all_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kills prompts that enter memory, and an error that does not know the columns beside the mapped ones."""
+    path = tmp_path / "log"
+    pq.write_table(pa.table({"act": ["a", "b"], "deep": [{"n": 1}, {"n": 2}], "prompt": ["p", "q"]}), path)
+    log = LogFile(path, "log", "0" * 64)
+    text = f'format = "parquet"\n{HEAD}[columns]\naction = "act"\nx_n = "deep.n"\n'
+    asked: list[set[str]] = []
+    whole = mapping.parquet_records
+
+    def noted(log: LogFile, *, columns: set[str]) -> Any:
+        asked.append(columns)
+        return whole(log, columns=columns)
+
+    monkeypatch.setattr(mapping, "parquet_records", noted)
+    found = rows(list(reader(text, tmp_path).read(log, Config())))
+    assert [(row["action"], row["x_n"]) for row in found] == [("a", 1.0), ("b", 2.0)]
+    assert asked == [{"act", "deep", "deep.n"}]
+    with pytest.raises(IngestError, match=r"no column 'prompd'.*Did you mean 'prompt'"):
+        list(reader(text.replace('"act"', '"prompd"'), tmp_path).read(log, Config()))
