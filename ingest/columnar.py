@@ -40,6 +40,9 @@ def parquet_records(
             _check_inflation(file.metadata, log)
             named = file.schema_arrow.names
             wanted = None if columns is None else [name for name in named if name in columns]
+            if wanted == []:  # Arrow would give batches without rows
+                yield from ((n + 1, {}) for n in range(file.metadata.num_rows))
+                return
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
                 rows = _microseconds(batch)
                 for start in range(0, rows.num_rows, _SLICE_ROWS):

@@ -91,9 +91,10 @@ def test_values_are_spelled_as_json_would(tmp_path: Path) -> None:
 
 
 def test_only_the_columns_asked_for_are_read(tmp_path: Path) -> None:
-    """Kills prompts that are loaded for nothing; an absent column is no error here."""
+    """Kills prompts that are loaded for nothing; an absent column is no error, none at all loses no row."""
     path = parquet(tmp_path, {"id": 1, "prompt": "secret"}, {"id": 2, "prompt": "secret"})
     assert list(parquet_records(log_of(path), columns=("id", "none"))) == [(1, {"id": 1}), (2, {"id": 2})]
+    assert list(parquet_records(log_of(path), columns=())) == [(1, {}), (2, {})]
 
 
 def test_a_column_that_inflates_beyond_any_log_is_refused(
