@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ import statsmodels.api as sm
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from shadowprice.reports.exports.export import made_for
+from shadowprice.reports.exports.export import TARGETS, differences, made_for
 from shadowprice.reports.exports.list_prices import FILE_KEYS
 from shadowprice.reports.exports.litellm import PRICES, ROUTERS, THRESHOLDS
 from shadowprice.reports.exports.litellm_adaptive import Weights, adaptive_weights
 from shadowprice.reports.exports.litellm_capability import threshold
 from shadowprice.reports.exports.platt import Platt, platt
 from shadowprice.reports.exports.supply import FORECAST, Supply
+from shadowprice.schemas.config import parse_config
 
 from tests.reports.exports_supply import GOOD, LEVELS, MODELS, VALUED, model, supplied, token_prices
 from tests.reports.factory import PRICED, UNPRICED, Case
@@ -301,10 +303,26 @@ def test_the_overlay_costs_what_the_list_prices_say(litellm: Any, monkeypatch: p
     assert all("run 7f3a" in entry["source"] for entry in overlay.values())
 
 
+def test_each_segment_is_compared_with_its_own_threshold(tmp_path: Path) -> None:
+    """Kills: the threshold of one task class judged by that of another in the same file."""
+    config = parse_config(
+        {"prices": {"task_value": "12 USD/task", "task_value_by_class": {"a": "1 USD/task"}}}
+    )
+    segment = "x_task_class=a"
+    own = replace(GOOD, segment=segment, theta=(0.05, 0.5, 0.5, 0.0))
+    levels = (*LEVELS, *(replace(one, segment=segment) for one in LEVELS))
+    source = supplied(GOOD, own, config=config, levels=levels)
+    made = made_for(source, "litellm")
+    assert {row["base_threshold"] for row in read(source, THRESHOLDS).values()} == {0.25, 0.742917}
+    path = tmp_path / THRESHOLDS
+    path.write_text(str(made.files[THRESHOLDS]))
+    found = differences(source.offer, made, path, "litellm")
+    assert {d.change for d in found if d.key.startswith("capability")} == {"kept"}
+    assert all(d.before == d.after for d in found if d.key.startswith("capability"))
+
+
 def test_a_config_in_use_is_compared_in_its_own_shape() -> None:
     """Kills: a weight inside the new interval that counts as a change, and one outside that does not."""
-    from shadowprice.reports.exports.export import TARGETS
-
     config = VALUED
     made = made_for(supplied(config=config), "litellm")
     entry = read(supplied(config=config), ROUTERS)["model_list"][0]
