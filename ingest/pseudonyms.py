@@ -18,8 +18,10 @@ from .opening import printable
 ID_COLUMNS: Final = (
     *("decision_id", "request_id", "parent_id", "session_id", "tenant_id", "source_request_id"),
 )
-"""What names a person, a customer, a conversation or a request; in every table that has it. Names of files and
-x_* columns stay as they are: the first lead back to a row, the second are what the choice is explained by."""
+"""What names a person, a customer, a conversation or a request; in every table that has it.
+
+File names and x_* columns stay: the ones lead back to a row, the others are what a choice is explained by.
+"""
 MIN_KEY_BYTES: Final = 32
 """As many as the hash has: a shorter key, or a password, can be guessed from one known id."""
 _MAX_KEY_BYTES: Final = 4096
