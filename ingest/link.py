@@ -31,7 +31,7 @@ from .quality import Scale, chosen_quality, reject_out_of_range
 from .seam import Table
 from .staging import QUARANTINE_PIECE, Staged
 
-MEMORY_LIMIT: Final = "1GB"
+MEMORY_LIMIT: Final = "600MB"
 THREADS: Final = 2
 MAX_FEATURES: Final = 2000
 _STAGED_TABLES: Final[tuple[Table, ...]] = ("decisions", "outcomes", "engine_steps", "contexts")

@@ -22,7 +22,7 @@ NAMES: Final[dict[str, str]] = {
     "request_id": r"(request|req|trace|correlation|interaction|ticket|task)(_?id)?",
     "session_id": r"(session|conversation|thread|chat|run)_?(id|uuid)",
     "tenant_id": rf"(tenant|team|org|organi[sz]ation|customer|account|client|user){_ID}",
-    "ts": rf"(created|timestamp|time|ts|datetime|date|decided|start(ed)?|arriv(ed|al))(_?(at|time|ts))?{_UNIT}",
+    "ts": rf"(created|timestamp|time|ts|date(time)?|decided|start(ed)?|arriv(ed|al))(_?(at|time|ts))?{_UNIT}",
     "candidates": r"candidates?|options|choices|alternatives|arms|available_(models|actions|tools)",
     "propensity": r"propensity(_score)?|pscore|(action|choice|logging|exploration)_prob(ability)?",
     "propensities": r"propensities|(action|choice|arm)_prob(abilitie)?s",
