@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .errors import ShadowpriceError
+    from .estimators.congestion.congestion import congestion
     from .estimators.econml_learners import second_opinion
     from .estimators.estimate import estimate
     from .estimators.policy_diagnostics import policy_diagnostics
     from .estimators.policy_distribution import policy_cvar, policy_distribution
     from .estimators.policy_surplus import policy_surplus
     from .estimators.policy_value import policy_value
+    from .estimators.prices.autonomy import autonomy_schedule
     from .estimators.prices.fit import fit_prices
+    from .estimators.prices.layers import price_gaps
     from .estimators.risk_asked import decision_risk, risk
     from .estimators.risk_records import RiskSettings
     from .estimators.scrutiny import Scrutiny, scrutiny
@@ -42,6 +45,8 @@ _HOME: Final = {
     "ShadowpriceError": "errors",
     "Store": "schemas.store",
     "audit": "runs",
+    "autonomy_schedule": "estimators.prices.autonomy",
+    "congestion": "estimators.congestion.congestion",
     "decision_risk": "estimators.risk_asked",
     "demo": "runs",
     "diagnose": "reports.diagnose",
@@ -55,6 +60,7 @@ _HOME: Final = {
     "policy_distribution": "estimators.policy_distribution",
     "policy_surplus": "estimators.policy_surplus",
     "policy_value": "estimators.policy_value",
+    "price_gaps": "estimators.prices.layers",
     "risk": "estimators.risk_asked",
     "scrutiny": "estimators.scrutiny",
     "second_opinion": "estimators.econml_learners",
@@ -74,6 +80,8 @@ __all__ = [
     "Store",
     "__version__",
     "audit",
+    "autonomy_schedule",
+    "congestion",
     "decision_risk",
     "demo",
     "diagnose",
@@ -88,6 +96,7 @@ __all__ = [
     "policy_distribution",
     "policy_surplus",
     "policy_value",
+    "price_gaps",
     "risk",
     "scrutiny",
     "second_opinion",

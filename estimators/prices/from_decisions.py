@@ -81,7 +81,7 @@ def _of_choices(decisions: Decisions, config: Config, seed: int) -> tuple[list[P
     for problem in sampled_problems(decisions, config, seed=seed):
         if problem.frame["value_usd"].is_not_null().any():
             prices += task_values(problem, config, seed=seed).prices
-        refused = _no_choice(problem)
+        refused = no_choice(problem)
         if refused is not None:
             prices.append(no_market(problem, refused))
             continue
@@ -95,7 +95,7 @@ def _of_choices(decisions: Decisions, config: Config, seed: int) -> tuple[list[P
     return points, prices
 
 
-def _no_choice(problem: Problem) -> str | None:
+def no_choice(problem: Problem) -> str | None:
     """Why there was nothing to choose at a point, or None."""
     if problem.decision_point in NO_ALTERNATIVE:
         return NO_ALTERNATIVE[problem.decision_point]

@@ -74,6 +74,23 @@ def test_the_users_table_wins_and_realised_value_fills_what_it_leaves_out() -> N
     assert [p.segment for p in found.prices] == ["all", "x_task_class=chat", "x_task_class=coding"]
 
 
+def test_a_class_whose_values_scatter_more_is_worth_what_it_brought() -> None:
+    """Kills one smearing factor for all: medians of 8 USD are means of 8.2 and 13.2 USD with log spreads of
+    0.2 and 1, and a common factor makes both 10."""
+    rng = np.random.default_rng(8)
+    labels = np.where(rng.random(4000) < 0.5, "even", "wild")
+    value = 8.0 * np.exp(np.where(labels == "even", 0.2, 1.0) * rng.normal(size=4000))
+    frame = decisions(4000, quality=1.0, value_usd=value, x_task_class=labels).with_columns(
+        session_id=pl.col("decision_id")
+    )
+    prices = {p.segment: p for p in valued(frame).prices}
+    for name, spread in (("even", 0.2), ("wild", 1.0)):
+        p = prices[f"x_task_class={name}"]
+        assert p.lower is not None
+        assert p.upper is not None
+        assert p.lower < 8.0 * np.exp(spread**2 / 2) < p.upper
+
+
 def test_solved_tasks_that_brought_nothing_count() -> None:
     """Kills a log link that drops zeros: half the solved tasks brought nothing, so V is half as large."""
     frame = world(3, n=3000)
