@@ -43,6 +43,12 @@ bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_stream.py
 	$(BIN)/python benchmarks/bench_cate.py
 	$(BIN)/python benchmarks/bench_speed.py
+	$(BIN)/python benchmarks/bench_duals.py
+	$(BIN)/python benchmarks/bench_revealed.py
+	$(BIN)/python benchmarks/bench_congestion.py
+	$(BIN)/python benchmarks/bench_capital.py
+	$(BIN)/python benchmarks/bench_ingest.py
+	$(BIN)/python benchmarks/bench_ingest_faults.py
 
 bench-coverage: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_coverage.py --check
@@ -63,5 +69,5 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml $(SOURCES)
 
 $(VENV)/.installed-for-development: $(VENV)/.created pyproject.toml
 	@echo "installing for development into $(VENV) ..."
-	$(PIP) install --editable '.[dev]'
+	$(PIP) install --editable '.[dev,consumers]'
 	@touch $@

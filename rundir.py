@@ -129,7 +129,7 @@ def read_prices(folder: Path) -> Prices:
     }
     return Prices(
         prices=tuple(Price(**row, **stamp) for row in data["prices"]),
-        value_curve=pl.DataFrame(data["value_curve"], schema=VALUE_CURVE),
+        value_curve=pl.DataFrame(_part(data, "value_curve", folder / "prices.json"), schema=VALUE_CURVE),
         **stamp,
     )
 
@@ -209,6 +209,13 @@ def records_frame(records: Sequence[Any], cls: type) -> pl.DataFrame:
     hints = typing.get_type_hints(cls)
     schema = {name: _dtype(hints[name]) for name in cls.__dataclass_fields__}
     return pl.DataFrame([record.to_dict() for record in records], schema=schema)
+
+
+def _part(data: dict[str, Any], name: str, path: Path) -> Any:
+    if name not in data:
+        cure = "Run 'shadowprice prices RUN' again with this release."
+        raise SchemaError(f"no {name}, so another release wrote it", where=str(path), cure=cure)
+    return data[name]
 
 
 def _dtype(hint: Any) -> pl.DataType:
