@@ -59,18 +59,12 @@ def test_extra_scores_are_outcomes_and_texts_are_not(tmp_path: Path) -> None:
     ]
 
 
-def test_the_uids_of_two_steps_are_two_requests() -> None:
+def test_the_uids_of_two_steps_are_two_requests(tmp_path: Path) -> None:
     """Kills tying the rollouts of all steps into one request: in the v1 layout `uid` counts anew."""
-    first, second = (
-        [
-            row["request_id"]
-            for row in rows(
-                run_file(verl, shared_data("rl_format_specimens") / "verl_v1/rollout_data" / name)
-            )
-        ]
-        for name in ("1.jsonl", "2.jsonl")
-    )
-    assert len({*first, *second}) == 32
+    plain = {name: value for name, value in ROLLOUT.items() if name != "request_id"}
+    body = lines([{**plain, "uid": "u0_0_0", "step": step} for step in (1, 2)])
+    first, second = (row["request_id"] for row in rows(run(verl, body, tmp_path)))
+    assert (first, second) == ("step-1:u0_0_0", "step-2:u0_0_0")
 
 
 def test_updates_of_two_runs_are_two_updates(tmp_path: Path) -> None:
