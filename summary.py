@@ -43,6 +43,8 @@ _SHOWN_CHANGES: Final = 40
 """Changes against an export in use that a terminal shows; --json has them all."""
 _SHOWN_SKIPPED: Final = 5
 """Reasons for leaving numbers out of an export that a terminal shows; the record has them all."""
+_SHOWN_REASONS: Final = 8
+"""Reasons for prices that are not known that a terminal shows; prices.json has them all."""
 _UNGRADED: Final = {
     "user": "set by the user",
     "implied": "by convention or implied by a cap",
@@ -186,12 +188,32 @@ def of_estimates(est: Estimates, run_id: str) -> Answer:
 
 
 def of_prices(prices: Prices) -> Answer:
-    """One row per price, and every price as data."""
+    """One row per price that is known, the commonest reasons for the others, and every price as data."""
+    known = tuple(p for p in prices.prices if (p.value, p.lower, p.upper) != (None, None, None))
+    lines = _laid_out(prices_table(replace(prices, prices=known)), below="note")
     return Answer(
-        data={"prices": [price.to_dict() for price in prices.prices]},
-        text="\n".join(_laid_out(prices_table(prices), below="note")),
+        data={
+            "prices": [price.to_dict() for price in prices.prices],
+            "value_curve": prices.value_curve.to_dicts(),
+        },
+        text="\n".join([*lines, *_unknown(prices)]),
         run_id=prices.run_id,
     )
+
+
+def _unknown(prices: Prices) -> list[str]:
+    """How many prices are not known, and why, most of them first."""
+    reasons = Counter(
+        visible(p.reason or "") for p in prices.prices if (p.value, p.lower, p.upper) == (None, None, None)
+    )
+    if not reasons:
+        return []
+    lines = [
+        f"  {count} x {short(why, longest=_WIDTH)}" for why, count in reasons.most_common(_SHOWN_REASONS)
+    ]
+    rest = len(reasons) - len(lines)
+    more = [f"  and {rest} more reasons, all in prices.json"] if rest > 0 else []
+    return ["", f"{reasons.total()} prices are not known:", *lines, *more]
 
 
 def of_export(done: Exported) -> Answer:

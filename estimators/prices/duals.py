@@ -30,7 +30,7 @@ _OFTEN_SLACK: Final = 0.2
 class Dual:
     """One multiplier or price with its interval; value None with the reason why it is not known.
 
-    reason beside a value says how to read it: slack, or near slack.
+    reason beside a value says how to read it: slack, or perhaps so.
     """
 
     value: float | None
@@ -244,13 +244,13 @@ def _dual(value: float, draws: Array, floor: float) -> Dual:
     """The interval of one multiplier from its estimate and its draws."""
     slack = float((draws <= floor + _ZERO).mean())
     if value <= floor + _ZERO or slack > _OFTEN_SLACK:
-        word = "slack" if value <= floor + _ZERO else "near slack"
+        word = "slack" if value <= floor + _ZERO else "perhaps slack"
         upper = max(percentiles(draws)[1], value)
         return Dual(
             value=value,
             lower=floor,
             upper=upper,
-            reason=f"{word}: {slack:.0%} of the draws price it at {floor:g}",
+            reason=f"{word}: at its best use the cap is not reached in {slack:.0%} of the draws",
         )
     half = critical_t(math.inf) * float(draws.std())
     return Dual(value=value, lower=max(value - half, floor), upper=value + half)
