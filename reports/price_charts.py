@@ -16,11 +16,12 @@ from .tables import table
 
 _SEEN: Final = {
     "A second": ("latency_price", "implied_latency_price", "revealed_latency_price"),
-    "An incident": ("risk_price", "implied_risk_price", "revealed_risk_price", "accounting_risk_price"),
+    "An incident": ("risk_price", "revealed_risk_price", "accounting_risk_price"),
     "A solved task": ("task_value", "realised_task_value", "revealed_task_value"),
     "The last dollar": ("implied_cost_price",),
 }
-"""What is priced -> the prices of it, in the order in which they are drawn."""
+"""What is priced -> the prices of it, in the order in which they are drawn. The implied price of risk is not
+among them: it is a load on top of the loss."""
 _ORIGIN: Final = {
     "user": "set",
     "implied": "implied",
@@ -93,7 +94,7 @@ def _swing(rows: list[dict[str, Any]]) -> str:
 
 def _strip(prices: Prices, what: str, names: tuple[str, ...], number: int) -> Chart | None:
     """One price from every layer; None where fewer than two are known."""
-    known = [p for name in names for p in prices.named(name) if p.value is not None]
+    known = [p for n in names for p in prices.named(n) if p.value is not None and p.segment == "all"]
     if len(known) < 2 or all(p.source == "user" for p in known):
         return None
     rows = [_row(i, p) for i, p in enumerate(known[:_MOST], start=1)]
@@ -138,10 +139,9 @@ def _strip(prices: Prices, what: str, names: tuple[str, ...], number: int) -> Ch
 def _row(order: int, p: Price) -> dict[str, Any]:
     origin = _ORIGIN.get(p.source, p.source)
     place = f"{p.layer}.{p.decision_point}" if p.layer else ("all points" if p.source != "user" else "")
-    about = "" if p.segment == "all" else p.segment
     return {
         "order": order,
-        "where": short(f"{order}. {' · '.join(x for x in (place, about, origin) if x)}", longest=44),
+        "where": short(f"{order}. {' · '.join(x for x in (place, origin) if x)}", longest=44),
         "origin": origin,
         "value": p.value,
         "lower": p.value if p.lower is None else p.lower,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...schemas.config import Config
 from ...schemas.records import VALUE_CURVE, Estimates, Grade, Price
-from ...schemas.units import LATENCY_PRICE
+from ...schemas.units import LATENCY_PRICE, Amount
 from ..problem import Problem
 from .break_even import Ratio
 from .duals import Dual, Duals, Programme, fit_duals, logged_loads
@@ -56,6 +56,7 @@ def implied_prices(points: Sequence[PointMarket], est: Estimates, config: Config
     """
     if not points:
         return Implied(prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE))
+    latency, risk = config.prices.latency, config.prices.risk
     asked, whole = caps_of(config), stacked([p.market for p in points])
     capped = bool(np.isfinite(asked).any())
     together = Programme(
@@ -65,11 +66,10 @@ def implied_prices(points: Sequence[PointMarket], est: Estimates, config: Config
     *each, joint = fit_duals(points, [*alone, together], config, seed=seed, draws=DRAWS)
     out: list[Price] = []
     for point, found in zip(points, each, strict=True):
-        out += _rows(found, _LOGGED, point.market.points[0], point.market.grade, point.market.notes)
+        out += _rows(found, _LOGGED, point.market.points[0], point.market.grade, point.market.notes, latency)
     if capped or len(points) > 1:
-        out += _rows(joint, _CAPPED if capped else _LOGGED, (None, None), whole.grade, ())
+        out += _rows(joint, _CAPPED if capped else _LOGGED, (None, None), whole.grade, (), latency)
     out += _cap_rows(joint, asked, whole.grade)
-    latency, risk = config.prices.latency, config.prices.risk
     margins = equimarginal(
         [p.market for p in points],
         latency_price=latency.value if latency else 0.0,
@@ -123,7 +123,12 @@ def _room(asked: Array, est: Estimates, whole: Market) -> Array:
 
 
 def _rows(
-    found: Duals, method: str, about: tuple[str | None, str | None], grade: Grade, notes: tuple[str, ...]
+    found: Duals,
+    method: str,
+    about: tuple[str | None, str | None],
+    grade: Grade,
+    notes: tuple[str, ...],
+    set_latency: Amount | None,
 ) -> Iterator[Price]:
     """The prices of one programme, and what it gains per decision at equal spend."""
     layer, point = about
@@ -137,8 +142,19 @@ def _rows(
         "method": "; ".join((f"{method}, {_HOW}", *notes)),
     }
     for dual, (name, symbol, unit) in zip(found.prices, _PRICES, strict=True):
-        yield _price(dual, found.level, name=name, symbol=symbol, unit=unit, **common)
+        told = _beside(dual, set_latency) if unit == LATENCY_PRICE else dual
+        yield _price(told, found.level, name=name, symbol=symbol, unit=unit, **common)
     yield _price(found.gain, found.level, name="reallocation_value", symbol="ΔW", unit=_GAIN_UNIT, **common)
+
+
+def _beside(dual: Dual, set_latency: Amount | None) -> Dual:
+    """The dual with a word on the price that the user set, where the interval does not hold it."""
+    if set_latency is None or dual.lower is None or dual.upper is None:
+        return dual
+    if dual.lower <= set_latency.value <= dual.upper:
+        return dual
+    word = f"the price set, {set_latency}, lies outside the interval"
+    return replace(dual, reason=f"{dual.reason}; {word}" if dual.reason else word)
 
 
 def _cap_rows(found: Duals, asked: Array, grade: Grade) -> Iterator[Price]:

@@ -89,6 +89,15 @@ def test_a_cap_out_of_reach_is_explained(frame: pl.DataFrame) -> None:
     assert "cannot be kept" in (cap.reason or "")
 
 
+def test_a_latency_price_that_the_spend_contradicts_is_told(frame: pl.DataFrame) -> None:
+    """Kills a price set far from what today's spend implies, with nothing said."""
+    config = parse_config({"prices": {**SETTINGS, "latency": "50 USD/s"}})
+    found = only(
+        fit_prices(sp.estimate(frame, config=config), config, decisions=frame), "implied_latency_price"
+    )
+    assert "the price set, 50 USD/s, lies outside" in (found.reason or "")
+
+
 def test_a_point_with_one_action_says_so(frame: pl.DataFrame) -> None:
     """Kills a decision point that is missing from the prices without a word."""
     one = frame.filter(pl.col("action") == "basic")
