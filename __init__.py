@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .errors import ShadowpriceError
+    from .estimators.capital.frontier import frontier
+    from .estimators.capital.hit_rates import hit_rates
+    from .estimators.capital.production import production
     from .estimators.congestion.congestion import congestion
+    from .estimators.congestion.fingerprint import congestion_fingerprint
     from .estimators.econml_learners import second_opinion
     from .estimators.estimate import estimate
     from .estimators.policy_diagnostics import policy_diagnostics
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from .estimators.prices.autonomy import autonomy_schedule
     from .estimators.prices.fit import fit_prices
     from .estimators.prices.layers import price_gaps
+    from .estimators.prices.tier_menu import tier_menu
     from .estimators.risk_asked import decision_risk, risk
     from .estimators.risk_records import RiskSettings
     from .estimators.scrutiny import Scrutiny, scrutiny
@@ -47,11 +52,14 @@ _HOME: Final = {
     "audit": "runs",
     "autonomy_schedule": "estimators.prices.autonomy",
     "congestion": "estimators.congestion.congestion",
+    "congestion_fingerprint": "estimators.congestion.fingerprint",
     "decision_risk": "estimators.risk_asked",
     "demo": "runs",
     "diagnose": "reports.diagnose",
     "estimate": "estimators.estimate",
     "fit_prices": "estimators.prices.fit",
+    "frontier": "estimators.capital.frontier",
+    "hit_rates": "estimators.capital.hit_rates",
     "inspect": "reports.inspection",
     "load_config": "schemas.config",
     "open_store": "schemas.store",
@@ -61,9 +69,11 @@ _HOME: Final = {
     "policy_surplus": "estimators.policy_surplus",
     "policy_value": "estimators.policy_value",
     "price_gaps": "estimators.prices.layers",
+    "production": "estimators.capital.production",
     "risk": "estimators.risk_asked",
     "scrutiny": "estimators.scrutiny",
     "second_opinion": "estimators.econml_learners",
+    "tier_menu": "estimators.prices.tier_menu",
 }
 """Public name -> the module that holds it. `ingest` is not here: the room itself can be called."""
 
@@ -82,11 +92,14 @@ __all__ = [
     "audit",
     "autonomy_schedule",
     "congestion",
+    "congestion_fingerprint",
     "decision_risk",
     "demo",
     "diagnose",
     "estimate",
     "fit_prices",
+    "frontier",
+    "hit_rates",
     "ingest",
     "inspect",
     "load_config",
@@ -97,9 +110,11 @@ __all__ = [
     "policy_surplus",
     "policy_value",
     "price_gaps",
+    "production",
     "risk",
     "scrutiny",
     "second_opinion",
+    "tier_menu",
 ]
 
 
