@@ -1,6 +1,6 @@
 """Prints the table of formats as Markdown: what each reader made of public samples, and what it filled.
 
-    python benchmarks/formats_table.py > ingest/readers/README.md
+    python benchmarks/formats_table.py > benchmarks/FORMATS.md
 
 Samples are not part of this repository. A format without one says so, and its reader rests on documentation.
 """
