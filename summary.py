@@ -23,7 +23,7 @@ from .reports.headline import headline
 from .reports.ingested import refused_lines
 from .reports.inspection import Inspection
 from .reports.privacy import without_small_cells
-from .reports.tables import Table, checks_table, findings_table, prices_table
+from .reports.tables import Table, checks_table, findings_table, prices_table, unknown_prices
 from .reports.truth import truth_tables
 from .reports.view import RunView
 from .runs import Run
@@ -43,8 +43,6 @@ _SHOWN_CHANGES: Final = 40
 """Changes against an export in use that a terminal shows; --json has them all."""
 _SHOWN_SKIPPED: Final = 5
 """Reasons for leaving numbers out of an export that a terminal shows; the record has them all."""
-_SHOWN_REASONS: Final = 8
-"""Reasons for prices that are not known that a terminal shows; prices.json has them all."""
 _UNGRADED: Final = {
     "user": "set by the user",
     "implied": "by convention or implied by a cap",
@@ -196,24 +194,9 @@ def of_prices(prices: Prices) -> Answer:
             "prices": [price.to_dict() for price in prices.prices],
             "value_curve": prices.value_curve.to_dicts(),
         },
-        text="\n".join([*lines, *_unknown(prices)]),
+        text="\n".join([*lines, *unknown_prices(prices)]),
         run_id=prices.run_id,
     )
-
-
-def _unknown(prices: Prices) -> list[str]:
-    """How many prices are not known, and why, most of them first."""
-    reasons = Counter(
-        visible(p.reason or "") for p in prices.prices if (p.value, p.lower, p.upper) == (None, None, None)
-    )
-    if not reasons:
-        return []
-    lines = [
-        f"  {count} x {short(why, longest=_WIDTH)}" for why, count in reasons.most_common(_SHOWN_REASONS)
-    ]
-    rest = len(reasons) - len(lines)
-    more = [f"  and {rest} more reasons, all in prices.json"] if rest > 0 else []
-    return ["", f"{reasons.total()} prices are not known:", *lines, *more]
 
 
 def of_export(done: Exported) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -10,13 +11,16 @@ import polars as pl
 
 from ..schemas.records import QUANTITIES, Estimates, Finding, Prices
 from . import numbers as fmt
-from .escape import short
+from .escape import short, visible
 from .names import mode_name, place_name, status_name
 
 Kind = Literal["text", "number", "grade", "status"]
 
 MAX_ROWS: Final = 400
 """Rows of one table on the page; report.json has all of them. Keeps the page under 1 MB."""
+_MOST_REASONS: Final = 8
+"""Reasons for prices that are not known that a terminal shows; prices.json has them all."""
+_LONGEST_REASON: Final = 110
 _CONTRAST: Final = ("layer", "decision_point", "segment", "action", "baseline")
 
 
@@ -245,6 +249,21 @@ def prices_table(prices: Prices) -> Table:
         for p in prices.prices
     ]
     return table("Every price", "price|where|#value|#interval|unit|origin|@grade|note", rows)
+
+
+def unknown_prices(prices: Prices) -> list[str]:
+    """How many prices are not known, and why, the commonest reasons first."""
+    reasons = Counter(
+        visible(p.reason or "") for p in prices.prices if (p.value, p.lower, p.upper) == (None, None, None)
+    )
+    if not reasons:
+        return []
+    lines = [
+        f"  {n} x {short(why, longest=_LONGEST_REASON)}" for why, n in reasons.most_common(_MOST_REASONS)
+    ]
+    rest = len(reasons) - len(lines)
+    more = [f"  and {rest} more reasons, all in prices.json"] if rest > 0 else []
+    return ["", f"{reasons.total()} prices are not known:", *lines, *more]
 
 
 def break_even_table(prices: Prices) -> Table:

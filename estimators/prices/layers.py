@@ -7,8 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from ...schemas.config import Config
 from ..scores import score
-from .attributes import offers
-from .behaviour import Behaviour, behaviour_of
+from .behaviour import Behaviour, behaviour
 from .from_decisions import Decisions, no_choice
 from .gaps import revealed_gaps
 from .sampled import sampled_problems
@@ -28,8 +27,7 @@ def price_gaps(decisions: Decisions, *, config: Config | None = None, seed: int 
         for problem in sampled_problems(decisions, settings, seed=seed):
             if no_choice(problem) is not None:
                 continue
-            offered = offers(score(problem, seed=seed), config=settings, seed=seed)
-            fit = offered if isinstance(offered, str) or offered.fixed else behaviour_of(offered)
+            fit = behaviour(score(problem, seed=seed), config=settings, seed=seed)
             if isinstance(fit, Behaviour):
                 found.append(fit)
     return revealed_gaps(found)

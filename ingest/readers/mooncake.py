@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from ...schemas.config import Config
 from ..convert import as_count, utc_from_offset
-from ..lines import json_records
-from ..seam import Item, LogFile, Rejected, Row
+from ..each import each_record
+from ..seam import Item, LogFile, Row
 from .peek import top_keys
 
 NAME: Final = "mooncake"
@@ -27,19 +27,7 @@ def sniff(head: bytes) -> bool:
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """One serving decision per request, on a relative clock."""
     del config
-    for record in json_records(log):
-        if isinstance(record, Rejected):
-            yield record
-            continue
-        line, fields = record
-        absent = sorted(_FIELDS - fields.keys())
-        if absent:
-            yield Rejected(line, f"no field {absent[0]}")
-            continue
-        try:
-            yield _row(line, fields, log)
-        except ValueError as error:
-            yield Rejected(line, str(error))
+    return each_record(log, lambda line, fields: [_row(line, fields, log)], required=_FIELDS)
 
 
 def _row(line: int, fields: dict[str, Any], log: LogFile) -> Row:

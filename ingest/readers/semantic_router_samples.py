@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from ...schemas.config import Config
 from ..convert import as_count, as_real, as_seconds, utc_from_offset
-from ..lines import json_records
-from ..seam import Item, LogFile, Rejected, Row
+from ..each import each_record
+from ..seam import Item, LogFile, Row
 from .peek import top_keys
 from .semantic_router_fields import text, time_of
 
@@ -29,15 +29,7 @@ def sniff(head: bytes) -> bool:
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """One router decision per record, and an interaction's quality and feedback as outcomes."""
     del config
-    for record in json_records(log):
-        if isinstance(record, Rejected):
-            yield record
-            continue
-        line, fields = record
-        try:
-            yield from _rows(line, fields, log)
-        except ValueError as error:
-            yield Rejected(line, str(error))
+    return each_record(log, lambda line, fields: _rows(line, fields, log))
 
 
 def _rows(line: int, fields: dict[str, Any], log: LogFile) -> list[Row]:

@@ -14,8 +14,8 @@ import orjson
 
 from ...schemas.config import Config
 from ..convert import as_count, as_real, input_tokens, missing, utc_from_epoch
-from ..lines import json_records
-from ..seam import Ignored, Item, LogFile, Rejected, Row
+from ..each import each_record
+from ..seam import Ignored, Item, LogFile, Row
 from .peek import top_keys
 
 NAME: Final = "sglang_requests"
@@ -33,15 +33,7 @@ def sniff(head: bytes) -> bool:
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """One serving decision per request."""
     del config
-    for record in json_records(log):
-        if isinstance(record, Rejected):
-            yield record
-            continue
-        line, fields = record
-        try:
-            yield from _items(line, fields)
-        except ValueError as error:
-            yield Rejected(line, str(error))
+    return each_record(log, _items)
 
 
 def _items(line: int, fields: dict[str, Any]) -> list[Item]:
