@@ -19,7 +19,7 @@ from reading import ignored, lines, reasons, rows, run
 from shadowprice.ingest.checks import problem
 from shadowprice.ingest.pricing import without_hints
 from shadowprice.ingest.readers import codex
-from shadowprice.ingest.readers.agent_logs import MAX_WAITING
+from shadowprice.ingest.readers.agent_logs import MAX_WAITING, Waiting
 from shadowprice.ingest.seam import Row
 
 
@@ -221,6 +221,10 @@ def test_a_response_of_an_unknown_model_is_quarantined(tmp_path: Path) -> None:
 
 def test_calls_that_wait_for_a_result_are_bounded(tmp_path: Path) -> None:
     """Kills memory that grows with a log of calls that were never answered."""
+    waiting = Waiting()
+    left = [row for n in range(MAX_WAITING + 2) for row in waiting.hold(f"c{n}", Row("decisions", n, {}))]
+    assert [row.line for row in left] == [0, 1]
+    assert len(waiting.rest()) == MAX_WAITING
     body = [META, TURN, *(_call(3, call_id=f"c{n}") for n in range(MAX_WAITING + 10))]
     found = rows(run(codex, lines(body), tmp_path))
     assert len({row["decision_id"] for row in found}) == MAX_WAITING + 10

@@ -135,6 +135,7 @@ def test_a_sample_becomes_its_context_its_calls_and_its_scores(tmp_path: Path) -
     [
         (OLD, _usage(15235, 281, read=9088), 6147),
         (OLD, _usage(4, 10, read=900, total=914), 4),
+        (OLD, _usage(4, 10, read=900, total=14), 4),
         (OLD, _usage(950, 10, read=900, total=1860), 950),
         (NEW, _usage(15235, 281, read=9088), 15235),
         ("0.3.184", _usage(100, 1, read=40), 100),

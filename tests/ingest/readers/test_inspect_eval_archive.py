@@ -99,8 +99,12 @@ def test_dots_inside_of_a_sample_name_are_no_escape(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_inflates_beyond_what_is_held_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    """Kills trusting the size that the archive claims, and losing the other samples over a large one."""
+    """Kills trusting the size that the archive claims, and losing the other samples over a large one.
+
+    All entries together may have 3.5 MB: inflating the large one to its end would cost the archive.
+    """
     monkeypatch.setattr(inspect_eval_archive, "MAX_OBJECT_BYTES", 2_000_000)
+    monkeypatch.setattr(inspect_eval_archive, "FREE_BYTES", 3_500_000)
     bomb = b" " * 5_000_000
     body = _zip(HEADER, ("samples/1_epoch_1.json", bomb), ("samples/2_epoch_1.json", _sample(2)))
     items = run(inspect_eval, body.replace(struct.pack("<I", len(bomb)), struct.pack("<I", 10)), tmp_path)
