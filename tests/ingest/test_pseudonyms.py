@@ -64,7 +64,7 @@ def test_neither_an_id_nor_the_key_is_anywhere_in_the_store(tmp_path: Path) -> N
     store = read(tmp_path, "out", key=key)
     files = tree(tmp_path / "out")
     rows = [
-        json.dumps(pq.read_table(tmp_path / "out" / name).to_pylist(), default=str)
+        json.dumps(pq.ParquetFile(tmp_path / "out" / name).read().to_pylist(), default=str)
         for name in files
         if name.endswith(".parquet")
     ]
