@@ -79,13 +79,13 @@ def _cells(
     cells = [Cell(arm=logged, action_class=None, grade=grade)]
     for name in classes.drop_nulls().unique().sort().to_list():
         member = (classes == name).fill_null(value=False).to_numpy()
-        cells.append(Cell(arm=_restricted(logged, member), action_class=name, grade=grade))
+        cells.append(Cell(arm=restricted(logged, member), action_class=name, grade=grade))
     causal: Grade = propensities.grade if grade == "A" or propensities.grade not in ("A", "B") else "C"
     cells += (Cell(arm=arm, action_class=_own_class(classes, arm.took), grade=causal) for arm in arms)
     return cells
 
 
-def _restricted(logged: ArmLosses, member: Mask) -> ArmLosses:
+def restricted(logged: ArmLosses, member: Mask) -> ArmLosses:
     """The logged losses of some rows only."""
     return replace(
         logged,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Convention = Literal["inclusive", "exclusive"]
@@ -190,3 +190,16 @@ def _plausible(when: datetime, told: str) -> datetime:
             f"{told} is in the year {when.year}, expected {_FIRST_YEAR} to {_LAST_YEAR}: check the unit"
         )
     return when
+
+
+def section(holder: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object in field `name`, empty when it is absent.
+
+    Raises: ValueError when it is something else.
+    """
+    value = holder.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {type(value).__name__}, expected an object")
+    return cast("dict[str, Any]", value)

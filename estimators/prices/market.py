@@ -27,7 +27,9 @@ Kind = TypeVar("Kind", bound=np.generic)
 CAPPED: Final = ("cost", "latency", "risk")
 """What caps limit, in the order of the last axis of loads; their position among the outcomes is one more."""
 _NO_VALUE: Final = "no task value is set, so what an action brings is not known in dollars"
-_ALONE: Final = "only one action can be offered, so there is nothing to choose"
+_ALONE: Final = (
+    f"fewer than two actions carry {MIN_ESS:.0f} effective decisions in {MIN_CLUSTERS:.0f} effective clusters"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

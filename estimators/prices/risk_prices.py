@@ -20,7 +20,7 @@ from ..confidence import LEVEL
 from ..cvar import Cvar, cvar, excess_over
 from ..losses import ArmLosses, read_losses
 from ..problem import Problem, check_frame, problems
-from ..risk import risk_estimates
+from ..risk import restricted, risk_estimates
 from ..risk_mean import difference
 from ..risk_records import RiskEstimate, RiskSettings
 from .exposure import ALL, Exposure, as_logged, exposures, logged_losses
@@ -234,16 +234,7 @@ def _tail_price(
 
 def _only(logged: ArmLosses, member: Mask) -> ArmLosses:
     """The logged losses of some incidents, as a population of their own."""
-    return replace(
-        logged,
-        rows=member,
-        took=logged.took & member,
-        own=logged.own * member,
-        w=logged.w * member,
-        w_incident=logged.w_incident * member,
-        h=logged.h * member,
-        p=np.ones_like(logged.p),
-    )
+    return replace(restricted(logged, member), p=np.ones_like(logged.p))
 
 
 def _irreversible(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from ...schemas.columns import REPEATED_CONTEXT
-from ..convert import as_count, as_real, missing, utc_from_epoch
+from ..convert import as_count, as_real, missing, section, utc_from_epoch
 from ..seam import Ignored, Item, Row
 from .rollouts import KEEP, score_rows
 
@@ -44,19 +44,6 @@ def episode_rows(line: int, episode: dict[str, Any], window: Window) -> list[Ite
         else:
             items += _trace_items(line, trace, shared, window)
     return items
-
-
-def section(holder: dict[str, Any], name: str) -> dict[str, Any]:
-    """The object in field `name`, empty when it is absent.
-
-    Raises: ValueError when it is something else.
-    """
-    value = holder.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {type(value).__name__}, expected an object")
-    return cast("dict[str, Any]", value)
 
 
 def list_of(value: Any, name: str) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..convert import as_real
-from .semantic_router_fields import section, text
+from ..convert import as_real, section
+from .semantic_router_fields import text
 from .semantic_router_history import Belief
 
 Array = NDArray[np.float64]

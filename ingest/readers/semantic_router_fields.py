@@ -11,19 +11,6 @@ _ZERO_TIME: Final = "0001-01-01T"
 """How Go writes a time that was never set."""
 
 
-def section(holder: dict[str, Any], name: str) -> dict[str, Any]:
-    """The object in field `name`, empty when it is absent.
-
-    Raises: ValueError when it is something else.
-    """
-    value = holder.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {type(value).__name__}, expected an object")
-    return cast("dict[str, Any]", value)
-
-
 def objects(value: Any, name: str) -> list[dict[str, Any]]:
     """The objects in the list `value`, none when it is absent.
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
-from ..convert import as_count, as_real
-from .semantic_router_fields import objects, section, text, time_of
+from ..convert import as_count, as_real, section
+from .semantic_router_fields import objects, text, time_of
 
 MAX_VERDICTS: Final = 2_000_000
 """Verdicts of one file that are held; beyond them no propensity is rebuilt."""

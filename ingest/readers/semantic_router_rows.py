@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..convert import as_count, as_real, as_seconds, input_tokens
+from ..convert import as_count, as_real, as_seconds, input_tokens, section
 from ..seam import Row
 from .semantic_router_draws import draw_shares
-from .semantic_router_fields import flag, objects, section, text, time_of
+from .semantic_router_fields import flag, objects, text, time_of
 from .semantic_router_history import Beliefs
 
 _SOURCES: Final = {

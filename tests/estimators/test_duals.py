@@ -97,6 +97,14 @@ def test_one_action_is_no_market() -> None:
     assert "only one action" in found
 
 
+def test_one_cluster_is_no_market() -> None:
+    """Kills an interval from a single cluster, and a reason that blames the actions."""
+    frame = capped_world(900, seed=0).with_columns(session_id=pl.lit("s"))
+    found = point_market(score(only_problem(frame, CONFIG), seed=0), CONFIG, seed=0)
+    assert isinstance(found, str)
+    assert "10 effective clusters" in found
+
+
 def test_the_logged_policy_spends_what_it_spent() -> None:
     """Kills scores weighted by something else than the policy's own probabilities."""
     frame = capped_world(2000, seed=0)
