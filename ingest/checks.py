@@ -26,22 +26,24 @@ MAX_FEATURES: Final = 500
 """x_* values of one row."""
 SUM_SLACK: Final = 1e-3
 """Propensities are often logged with three digits."""
-_FEATURE_NAME: Final = re.compile(r"x_[a-z0-9_]{1,80}")
-_UNIT_INTERVAL: Final = ("quality", "judge_score", "kv_util", "cache_similarity")
-_SIGNED: Final = frozenset({"reward", "advantage", "value", "value_usd", "version_lag"})
+FEATURE_NAME: Final = re.compile(r"x_[a-z0-9_]{1,80}")
+UNIT_INTERVAL: Final = ("quality", "judge_score", "kv_util", "cache_similarity")
+"""Shares of which 0 is one."""
+SHARES: Final = ("propensity", "keep_prob")
+"""Chances of what did happen, so never 0."""
+SIGNED: Final = frozenset({"reward", "advantage", "value", "value_usd", "version_lag"})
 """Reals that may be negative; version_lag is a count of its own kind."""
 
 _CONTEXT_COLUMNS: Final = ("request_id", "session_id", "tenant_id", "ts")
-_COLUMNS: Final[dict[Table, dict[str, Column]]] = {
+COLUMNS: Final[dict[Table, dict[str, Column]]] = {
     "decisions": {column.name: column for column in TABLES["decisions"]},
     "outcomes": {column.name: column for column in TABLES["outcomes"]},
     "engine_steps": {column.name: column for column in TABLES["engine_steps"]},
     "contexts": {column.name: column for column in TABLES["decisions"] if column.name in _CONTEXT_COLUMNS},
 }
-_REQUIRED: Final[dict[Table, tuple[str, ...]]] = {
+REQUIRED: Final[dict[Table, tuple[str, ...]]] = {
     **{
-        table: tuple(c.name for c in columns.values() if not c.nullable)
-        for table, columns in _COLUMNS.items()
+        table: tuple(c.name for c in columns.values() if not c.nullable) for table, columns in COLUMNS.items()
     },
     "contexts": ("request_id",),
 }
@@ -52,17 +54,17 @@ def problem(table: Table, values: dict[str, Any]) -> str | None:
 
     Raises: SchemaError for a column that the table does not have, which is a mistake of the reader.
     """
-    for name in _REQUIRED[table]:
+    for name in REQUIRED[table]:
         if values.get(name) in (None, ""):
             return f"{name} is missing, expected a value in every row"
-    columns = _COLUMNS[table]
+    columns = COLUMNS[table]
     features = 0
     for name, value in values.items():
         if value is None:
             continue
         column = columns.get(name)
         if column is not None:
-            reason = _cell(column, value)
+            reason = cell_problem(column, value)
         elif name.startswith(FEATURE_PREFIX) and table in ("decisions", "contexts"):
             features += 1
             reason = _feature(name, value)
@@ -75,11 +77,12 @@ def problem(table: Table, values: dict[str, Any]) -> str | None:
     if features > MAX_FEATURES:
         return f"{features} x_* values, expected at most {MAX_FEATURES}"
     if table == "decisions":
-        return _choice(values)
+        return choice_problem(values)
     return _target(values) if table == "outcomes" else None
 
 
-def _cell(column: Column, value: Any) -> str | None:
+def cell_problem(column: Column, value: Any) -> str | None:
+    """Why `value` cannot stand in `column`; None when it can."""
     reason = _TYPE_CHECKS[column.dtype](column.name, value)
     if reason is None and column.choices and value not in column.choices:
         return f"{column.name} is {_short(value)}, expected one of {', '.join(column.choices)}"
@@ -101,12 +104,12 @@ def _real(name: str, value: Any) -> str | None:
         return f"{name} is {_short(value)}, expected a number"
     if not _finite(value):
         return f"{name} is {_short(value)}, expected a finite number"
-    if name in _UNIT_INTERVAL and not 0 <= value <= 1:
+    if name in UNIT_INTERVAL and not 0 <= value <= 1:
         return f"{name} is {value}, expected a number in [0, 1]"
-    if name in ("propensity", "keep_prob") and not 0 < value <= 1:
+    if name in SHARES and not 0 < value <= 1:
         told = "of the chosen action " if name == "propensity" else ""
         return f"{name} {told}is {value}, expected a number in (0, 1]"
-    if value < 0 and name not in _SIGNED:
+    if value < 0 and name not in SIGNED:
         clock = ": the clock runs backwards" if name.endswith("_s") else ""
         return f"{name} is {value}, expected a number >= 0{clock}"
     return None
@@ -115,7 +118,7 @@ def _real(name: str, value: Any) -> str | None:
 def _count(name: str, value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return f"{name} is {_short(value)}, expected a whole number"
-    if value < 0 and name not in _SIGNED:
+    if value < 0 and name not in SIGNED:
         return f"{name} is {value}, expected a count >= 0"
     if abs(value) > 2**63 - 1:
         return f"{name} is {_short(value)}, expected at most 63 bits"
@@ -165,7 +168,7 @@ _TYPE_CHECKS: Final[dict[pa.DataType, Callable[[str, Any], str | None]]] = {
 
 
 def _feature(name: str, value: Any) -> str | None:
-    if not _FEATURE_NAME.fullmatch(name):
+    if not FEATURE_NAME.fullmatch(name):
         return f"feature name {_short(name)}, expected x_ and lower-case letters, digits and _"
     if isinstance(value, str):
         return _text(name, value)
@@ -183,7 +186,7 @@ def _finite(value: float) -> bool:
         return False
 
 
-def _choice(values: dict[str, Any]) -> str | None:
+def choice_problem(values: dict[str, Any]) -> str | None:
     """What is wrong between action, candidates and propensities."""
     candidates, action = values.get("candidates"), values["action"]
     chosen, shares = values.get("propensity"), values.get("propensities")

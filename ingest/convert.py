@@ -14,6 +14,7 @@ TimeUnit = Literal["s", "ms", "us", "ns"]
 Convention = Literal["inclusive", "exclusive"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NS_PER: Final[dict[TimeUnit, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _US_PER: Final[dict[TimeUnit, Decimal]] = {
     "s": Decimal(1_000_000),
     "ms": Decimal(1_000),
@@ -27,6 +28,7 @@ RELATIVE_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Declared start of logs with a relative clock; their rows say x_clock = 'relative'."""
 _MISSING: Final = frozenset({"", "none", "null", "-", "{}", "[]"})
 _LONGEST_MISSING: Final = max(map(len, _MISSING))
+_HOLDERS: Final = (list, dict, tuple)
 _MAX_COUNT: Final = 2**63 - 1
 _MAX_EXPONENT: Final = 400
 """Beyond any float; arithmetic on larger decimal texts would itself be the attack."""
@@ -41,10 +43,14 @@ def missing(value: Any) -> Any:
     Nothing is spelled None, "", "None", "null", "-", "{}", "[]", an empty list or object. 0 and False stay:
     whether they mean "missing" depends on the field.
     """
+    if value is None:
+        return None
     if isinstance(value, str):
+        if len(value) > _LONGEST_MISSING and not (value[0].isspace() or value[-1].isspace()):
+            return value  # most values: too long to spell "nothing", and nothing to strip
         text = value.strip()
         return None if len(text) <= _LONGEST_MISSING and text.lower() in _MISSING else value
-    if isinstance(value, list | dict | tuple):
+    if isinstance(value, _HOLDERS):
         return value or None
     return value
 
@@ -54,8 +60,8 @@ def as_count(value: Any, name: str = "") -> int | None:
 
     Raises: ValueError for flags, fractions, negative or huge numbers, and other types.
     """
-    if value is None:
-        return None
+    if value is None or (type(value) is int and 0 <= value <= _MAX_COUNT):
+        return value
     number = _named(value, name)
     if number != number.to_integral_value():
         raise ValueError(f"{_prefix(name)}{value!r} is not a whole number")
@@ -136,7 +142,7 @@ def utc_from_text(text: Any, *, zone: tzinfo = UTC) -> datetime:
     except ValueError as error:
         raise ValueError(f"{text!r} is not a time, expected text such as 2026-11-03T14:05:06Z") from error
     aware = (when.replace(tzinfo=zone) if when.tzinfo is None else when).astimezone(UTC)
-    return _plausible(aware, repr(text))
+    return _plausible(aware, text)
 
 
 def input_tokens(
@@ -174,22 +180,31 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _after(start: datetime, value: Any, unit: TimeUnit) -> datetime:
-    told = f"time {value!r} {unit}"
-    micros = _decimal(value) * _US_PER[unit]
-    if abs(micros) > _MAX_COUNT:
-        raise ValueError(f"{told} is out of range: check the unit")
+    micros = _micros(value, unit)
     try:
-        return _plausible(start + timedelta(microseconds=int(micros)), told)
+        return _plausible(start + timedelta(microseconds=micros), value, unit)
     except OverflowError as error:
-        raise ValueError(f"{told} is out of range: check the unit") from error
+        raise ValueError(f"{_told(value, unit)} is out of range: check the unit") from error
 
 
-def _plausible(when: datetime, told: str) -> datetime:
+def _micros(value: Any, unit: TimeUnit) -> int:
+    """Whole microseconds, cut towards 0."""
+    if type(value) is int:
+        return value * _NS_PER[unit] // 1_000 if value >= 0 else -(-value * _NS_PER[unit] // 1_000)
+    return int(_decimal(value) * _US_PER[unit])
+
+
+def _plausible(when: datetime, value: Any, unit: str = "") -> datetime:
     if not _FIRST_YEAR <= when.year <= _LAST_YEAR:
         raise ValueError(
-            f"{told} is in the year {when.year}, expected {_FIRST_YEAR} to {_LAST_YEAR}: check the unit"
+            f"{_told(value, unit)} is in the year {when.year}, expected {_FIRST_YEAR} to {_LAST_YEAR}: "
+            "check the unit"
         )
     return when
+
+
+def _told(value: Any, unit: str) -> str:
+    return f"time {value!r} {unit}" if unit else repr(value)
 
 
 def section(holder: dict[str, Any], name: str) -> dict[str, Any]:

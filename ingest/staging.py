@@ -19,8 +19,8 @@ from ..errors import ExportError, IngestError
 from ..schemas.columns import FEATURE_PREFIX
 from ..schemas.config import Config
 from ..schemas.files import write_text
+from .batch_checks import problems
 from .batches import SEQUENCE, FeatureKind, feature_kinds, staged_table
-from .checks import problem
 from .opening import printable
 from .pricing import price, without_hints
 from .pseudonyms import Pseudonyms, without_quotes
@@ -99,7 +99,7 @@ def stage(
             )
             for item in _read(log, reader, config):
                 writer.take(item)
-                if writer.waiting >= BATCH_ROWS:
+                if writer.count >= BATCH_ROWS:
                     writer.flush()
                     on_batch(writer.sequence)
             writer.flush()
@@ -138,7 +138,10 @@ def _read(log: LogFile, reader: Reader, config: Config) -> Iterator[Item]:
 
 @dataclass(slots=True, kw_only=True)
 class _Writer:
-    """Collects rows per table and writes them part by part."""
+    """Collects rows per table, and checks and writes them part by part, in the order of the log.
+
+    waiting: per table the rows to come, each with its sequence and line. count: rows and rejects that wait.
+    """
 
     log: LogFile
     reader: Reader
@@ -146,11 +149,14 @@ class _Writer:
     quarantine: IO[str]
     pseudonyms: Pseudonyms | None
     sequence: int = 0
-    waiting: int = 0
+    count: int = 0
     quarantined: int = 0
     ignored: Counter[str] = field(default_factory=Counter[str])
     rows: Counter[str] = field(default_factory=Counter[str])
-    buffers: dict[Table, list[dict[str, Any]]] = field(default_factory=dict[Table, list[dict[str, Any]]])
+    waiting: dict[Table, list[tuple[int, int, dict[str, Any]]]] = field(
+        default_factory=dict[Table, list[Any]]
+    )
+    rejected: list[tuple[int, dict[str, Any]]] = field(default_factory=list[Any])
     parts: dict[Table, list[str]] = field(default_factory=dict[Table, list[str]])
     seen: set[str] = field(default_factory=set[str])
     features: dict[str, set[FeatureKind]] = field(default_factory=dict[str, set[FeatureKind]])
@@ -161,31 +167,35 @@ class _Writer:
             self.ignored[item.reason] += 1
         elif isinstance(item, Rejected):
             quoted = self.pseudonyms is None
-            self._reject(item.line, item.reason if quoted else without_quotes(item.reason))
+            self._reject(self.sequence, item.line, item.reason if quoted else without_quotes(item.reason))
         else:
             self._row(item)
 
     def _row(self, row: Row) -> None:
         values = row.values if self.pseudonyms is None else self.pseudonyms.applied(row.values)
         if isinstance(values, str):
-            self._reject(row.line, values)
+            self._reject(self.sequence, row.line, values)
             return
-        plain = without_hints(values)
-        reason = problem(row.table, plain) or self._too_many_features(plain)
-        if reason is not None:
-            self._reject(row.line, reason)
-            return
-        if row.table == "decisions":
-            plain = price(values)
-            plain["propensity_source"] = plain.get("propensity_source") or "unknown"
-        plain |= {
-            "source_format": self.reader.NAME,
-            "source_file": self.log.name,
-            "source_row": row.line,
-            SEQUENCE: self.sequence,
-        }
-        self.buffers.setdefault(row.table, []).append(plain)
-        self.waiting += 1
+        self.waiting.setdefault(row.table, []).append((self.sequence, row.line, values))
+        self.count += 1
+
+    def _checked(self, table: Table) -> list[dict[str, Any]]:
+        """The waiting rows that can be stored, priced and with provenance; the others are rejected."""
+        waiting = self.waiting.pop(table)
+        faults = problems(table, [without_hints(values) for _, _, values in waiting])
+        rows: list[dict[str, Any]] = []
+        for place, (sequence, line, values) in enumerate(waiting):
+            reason = faults.get(place) or self._too_many_features(values)
+            if reason is not None:
+                self._reject(sequence, line, reason)
+                continue
+            plain = price(values) if table == "decisions" else without_hints(values)
+            if table == "decisions":
+                plain["propensity_source"] = plain.get("propensity_source") or "unknown"
+            plain["source_format"], plain["source_file"] = self.reader.NAME, self.log.name
+            plain["source_row"], plain[SEQUENCE] = line, sequence
+            rows.append(plain)
+        return rows
 
     def _too_many_features(self, values: dict[str, Any]) -> str | None:
         if values.keys() <= self.seen:
@@ -199,13 +209,13 @@ class _Writer:
             self.features[name] = set()
         return None
 
-    def _reject(self, line: int, reason: str) -> None:
-        entry = {"file": self.log.name, "row": line, "reason": reason}
-        self.quarantine.write(json.dumps(entry) + "\n")
-        self.quarantined += 1
+    def _reject(self, sequence: int, line: int, reason: str) -> None:
+        self.rejected.append((sequence, {"file": self.log.name, "row": line, "reason": reason}))
+        self.count += 1
 
     def flush(self) -> None:
-        for table, rows in self.buffers.items():
+        for table in list(self.waiting):
+            rows = self._checked(table)
             if not rows:
                 continue
             written = self.parts.setdefault(table, [])
@@ -215,8 +225,11 @@ class _Writer:
             self.rows[table] += len(rows)
             for feature, kind in feature_kinds(rows).items():
                 self.features[feature].add(kind)
-            rows.clear()
-        self.waiting = 0
+        for _, entry in sorted(self.rejected, key=lambda one: one[0]):
+            self.quarantine.write(json.dumps(entry) + "\n")
+        self.quarantined += len(self.rejected)
+        self.rejected.clear()
+        self.count = 0
 
     def facts(self) -> dict[str, Any]:
         return {

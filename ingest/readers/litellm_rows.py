@@ -102,8 +102,8 @@ def text(holder: dict[str, Any], *names: str) -> str | None:
     Raises: ValueError when it is no text.
     """
     for name in names:
-        value = missing(holder.get(name))
-        if value is not None:
+        value = holder.get(name)
+        if value is not None and (value := missing(value)) is not None:
             if not isinstance(value, str):
                 raise ValueError(f"{name} is {value!r}, expected text")
             return value
@@ -129,9 +129,11 @@ def decoded(value: Any, name: str) -> Any:
     Raises: ValueError when it is text but no JSON.
     """
     for _ in range(2):
-        value = missing(value)
         if not isinstance(value, str):
             break
+        value = missing(value)
+        if value is None:
+            return None
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as error:

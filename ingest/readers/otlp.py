@@ -130,14 +130,15 @@ def _span_items(line: int, span: Span, scene: Scene, *, opens: bool) -> Iterator
     if span.end_ns is None:
         yield Ignored(line, "unfinished span")
         return
-    values = _decision(span, recipe, scene, opens=opens)
+    role = d.role(span)
+    values = _decision(span, role, recipe, scene, opens=opens)
     context = _context(span, recipe, scene) if opens else None
     if context is not None:
         yield Row("contexts", line, context)
     if values is not None:
         yield Row("decisions", line, values)
     elif context is None:
-        yield Ignored(line, "phase of a serving request" if d.role(span) == "part" else d.kind_name(span))
+        yield Ignored(line, "phase of a serving request" if role == "part" else d.kind_name(span))
     yield from (Row("outcomes", line, outcome) for outcome in _outcomes(span, values, context))
 
 
@@ -151,19 +152,20 @@ def _outcomes(
         yield from span_ends(span, ids)
 
 
-def _decision(span: Span, recipe: dict[str, Any], scene: Scene, *, opens: bool) -> dict[str, Any] | None:
+def _decision(
+    span: Span, role: d.Role, recipe: dict[str, Any], scene: Scene, *, opens: bool
+) -> dict[str, Any] | None:
     """The decision that the span records, by its role or by the recipe alone; None when it records none.
 
     Raises: ValueError when the recipe sets columns of a decision that is none.
     """
-    base = base_columns(span, scene.config)
-    build = BUILDERS.get(d.role(span))
+    build = BUILDERS.get(role)
     if build is not None and not opens:
-        phases = scene.phases.columns(span) if d.role(span) == "serving" else {}
+        phases = scene.phases.columns(span) if role == "serving" else {}
         built = build(span, scene.rules)
-        return with_recipe({**base, **phases, **_known(built)}, recipe)
+        return with_recipe({**base_columns(span, scene.config), **phases, **_known(built)}, recipe)
     if "decision_point" in recipe and "action" in recipe:
-        values = with_recipe(base, recipe)
+        values = with_recipe(base_columns(span, scene.config), recipe)
         if values.get("layer") is None:
             raise ValueError(f"{PREFIX}layer is missing for the decision point {recipe['decision_point']!r}")
         return values

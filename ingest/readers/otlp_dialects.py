@@ -107,13 +107,13 @@ def role(span: Span) -> Role:
         return "part"
     if span.name == "llm_request" or not _ENGINE_TIMES.isdisjoint(told):
         return "serving"
-    operation = _text(told, "gen_ai.operation.name", "llm.request.type")
+    operation = text(told, "gen_ai.operation.name", "llm.request.type")
     if operation is not None and operation != _UNSAID:
         return _OPERATIONS.get(operation, "other")
-    kind = _text(told, "openinference.span.kind")
+    kind = text(told, "openinference.span.kind")
     if kind is not None:
         return _KINDS.get(kind.upper(), "other")
-    entity = _text(told, "traceloop.span.kind")
+    entity = text(told, "traceloop.span.kind")
     if entity is not None:
         return _ENTITIES.get(entity.lower(), "other")
     described = first(told, *REQUEST_MODEL) is not None and first(told, *_INPUT) is not None
@@ -123,7 +123,7 @@ def role(span: Span) -> Role:
 def kind_name(span: Span) -> str:
     """How the span calls itself, for telling why it is no decision."""
     told = span.attributes
-    named = _text(
+    named = text(
         told, "gen_ai.operation.name", "llm.request.type", "openinference.span.kind", "traceloop.span.kind"
     )
     return f"{named.lower()[:40]} span" if named else "unrelated span"
@@ -132,25 +132,26 @@ def kind_name(span: Span) -> str:
 def first(told: Attributes, *names: str) -> Any:
     """The value of the first attribute of `names` that says something, else None."""
     for name in names:
-        value = missing(told.get(name))
-        if value is not None:
+        value = told.get(name)
+        if value is not None and (value := missing(value)) is not None:
             return value
     return None
 
 
 def text(told: Attributes, *names: str) -> str | None:
-    """The first attribute of `names` that is text, else None."""
-    return _text(told, *names)
+    """The first attribute of `names` that says something, if it is text, else None."""
+    value = first(told, *names)
+    return value if isinstance(value, str) else None
 
 
 def tenant(span: Span, config: Config) -> str | None:
     """Who pays: the attribute that the config asks for, on the span or its resource, else the user."""
     names = _TENANT[config.tenant]
     return (
-        _text(span.attributes, *names)
-        or _text(span.resource, *names)
-        or _text(span.attributes, *_USER)
-        or _text(span.resource, *_USER)
+        text(span.attributes, *names)
+        or text(span.resource, *names)
+        or text(span.attributes, *_USER)
+        or text(span.resource, *_USER)
     )
 
 
@@ -192,8 +193,3 @@ def first_token_s(span: Span) -> float | None:
         return told
     times = [event.time_ns for event in span.events if event.time_ns and event.name in _FIRST_CHUNKS]
     return (min(times) - span.start_ns) / _NS_PER_S if times else None
-
-
-def _text(told: Attributes, *names: str) -> str | None:
-    value = first(told, *names)
-    return value if isinstance(value, str) else None

@@ -16,6 +16,7 @@ _ANNOTATION: Final = re.compile(
     r"(trace\.)?(?:(?:annotations|evaluations)\.(\d+)\.)?(?:annotation|evaluation)"
     r"\.(name|score|label|annotator_kind)"
 )
+_ANNOTATED: Final = ("trace.", "annotation", "evaluation")
 SOURCES: Final = {"HUMAN": "human", "LLM": "llm_judge", "LLM_JUDGE": "llm_judge", "CODE": "code"}
 _USUAL_ENDS: Final = frozenset(
     {"stop", "end_turn", "stop_sequence", "tool_calls", "tool_call", "tool_use", "function_call", "completed"}
@@ -87,7 +88,7 @@ def _outcome(event: Event, ids: Ids) -> dict[str, Any]:
 def _annotations(span: Span, ids: Ids) -> Iterator[dict[str, Any]]:
     found: dict[tuple[str, str], Attributes] = defaultdict(dict)
     for key, value in span.attributes.items():
-        match = _ANNOTATION.fullmatch(key)
+        match = _ANNOTATION.fullmatch(key) if key.startswith(_ANNOTATED) else None
         if match:
             found[(match[1] or "", match[2] or "")][match[3]] = value
     seen: list[dict[str, Any]] = []

@@ -169,7 +169,7 @@ def attributes(holder: dict[str, Any]) -> Attributes:
     Raises: ValueError when they are not a list of key and value.
     """
     pairs = _list(_object(holder, "resource").get("attributes") or [], "attributes")
-    return {_key(pair): _value(_object(pair, "attribute").get("value")) for pair in pairs}
+    return {_key(pair): _value(pair.get("value")) for pair in pairs}
 
 
 def _key(pair: Any) -> str:
@@ -181,7 +181,7 @@ def _key(pair: Any) -> str:
 
 def _value(any_value: Any, depth: int = 0) -> Any:
     """The Python value of an OTLP AnyValue; None for an absent one."""
-    if any_value is None or any_value == {}:
+    if not any_value and any_value in (None, {}):
         return None
     if depth > MAX_VALUE_DEPTH:
         raise ValueError(f"an attribute's value nests deeper than {MAX_VALUE_DEPTH}")
@@ -259,7 +259,7 @@ def _hex_id(fields: dict[str, Any], name: str, digits: int) -> str | None:
     text = raw.lower() if isinstance(raw, str) else ""
     if len(text) != digits or not _HEX.fullmatch(text):
         raise ValueError(f"{name} is {raw!r}, expected {digits} hex digits (base64 is not OTLP/JSON)")
-    return None if set(text) == {"0"} else text
+    return text if text.strip("0") else None
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ or requester_metadata, sets the decisions column <column>, in the schema's unit.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 import pyarrow as pa
@@ -80,21 +80,19 @@ def _feature(raw: Any) -> str | float | bool:
 
 
 def _column_value(column: c.Column, raw: Any) -> Any:
-    kind = column.dtype
-    if pa.types.is_list(kind):
-        if not isinstance(raw, list):
-            raise ValueError(f"{raw!r} is not a list")
-        items = cast("list[Any]", raw)
-        return [_text(item) if pa.types.is_string(kind.value_type) else as_real(item) for item in items]
-    if pa.types.is_string(kind):
-        return _text(raw, choices=column.choices)
-    if pa.types.is_boolean(kind):
-        if not isinstance(raw, bool):
-            raise ValueError(f"{raw!r} is not true or false")
-        return raw
-    if pa.types.is_timestamp(kind):
-        return utc_from_text(raw)
-    return as_count(raw) if pa.types.is_integer(kind) else as_real(raw)
+    return _text(raw, choices=column.choices) if column.choices else _VALUES[column.dtype](raw)
+
+
+def _flag(raw: Any) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError(f"{raw!r} is not true or false")
+    return raw
+
+
+def _items(raw: Any) -> list[Any]:
+    if not isinstance(raw, list):
+        raise ValueError(f"{raw!r} is not a list")
+    return cast("list[Any]", raw)
 
 
 def _text(raw: Any, choices: tuple[str, ...] = ()) -> str:
@@ -103,3 +101,14 @@ def _text(raw: Any, choices: tuple[str, ...] = ()) -> str:
     if choices and raw not in choices:
         raise ValueError(f"{raw!r} is not one of {', '.join(choices)}")
     return raw
+
+
+_VALUES: Final[dict[pa.DataType, Callable[[Any], Any]]] = {
+    pa.string(): _text,
+    pa.bool_(): _flag,
+    pa.int64(): as_count,
+    pa.float64(): as_real,
+    pa.timestamp("us", tz="UTC"): utc_from_text,
+    pa.list_(pa.string()): lambda raw: [_text(item) for item in _items(raw)],
+    pa.list_(pa.float64()): lambda raw: [as_real(item) for item in _items(raw)],
+}
