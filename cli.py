@@ -36,22 +36,10 @@ app.add_typer(schema_app, name="schema")
 
 RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything the run writes.")]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        envvar="SHADOWPRICE_CONFIG",
-        show_envvar=False,
-        help="shadowprice.toml, or pyproject.toml with [tool.shadowprice]; found by walking up if not given.",
-    ),
-]
-ShowConfig = Annotated[
-    bool, typer.Option("--show-config", help="Print each setting and its origin, then stop.")
-]
+ConfigFile = w.ConfigFile
+ShowConfig = w.ShowConfig
 Force = Annotated[bool, typer.Option("--force", help="Replace another finished run in the folder.")]
-FailOn = Annotated[
-    str, typer.Option("--fail-on", metavar="none|usd=N|grade=G", help="Exit 1 on a finding at or above this.")
-]
+FailOn = w.FailOn
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks on stderr.")]
 
@@ -64,6 +52,7 @@ def audit(
     config: ConfigFile = None,
     format: w.Format = None,
     mapping: w.Mapping = None,
+    reader: w.Reader = None,
     seed: w.Seed = 0,
     fail_on: FailOn = "none",
     force: Force = False,
@@ -83,6 +72,7 @@ def audit(
             config=settings,
             format=format,
             mapping=mapping,
+            readers=w.readers(reader),
             seed=seed,
             force=force,
             progress=progress,
@@ -168,6 +158,7 @@ def inspect(
     config: ConfigFile = None,
     format: w.Format = None,
     mapping: w.Mapping = None,
+    reader: w.Reader = None,
     show_config: ShowConfig = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -177,7 +168,14 @@ def inspect(
     from . import runs, summary
 
     with reporting(quiet=quiet) as progress:
-        found = runs.inspect_logs(logs, config=settings, format=format, mapping=mapping, progress=progress)
+        found = runs.inspect_logs(
+            logs,
+            config=settings,
+            format=format,
+            mapping=mapping,
+            readers=w.readers(reader),
+            progress=progress,
+        )
     _deliver(ctx, summary.of_inspection(found), json=json, quiet=quiet)
 
 
@@ -189,6 +187,7 @@ def ingest(
     config: ConfigFile = None,
     format: w.Format = None,
     mapping: w.Mapping = None,
+    reader: w.Reader = None,
     draft_mapping: w.DraftMapping = False,
     pseudonymise: w.Pseudonymise = None,
     force: Force = False,
@@ -209,6 +208,7 @@ def ingest(
             config=settings,
             format=format,
             mapping=mapping,
+            readers=w.readers(reader),
             pseudonymise=pseudonymise,
             force=force,
             progress=progress,

@@ -27,6 +27,7 @@ from .settings import config_dict
 from .terminal import Progress
 
 if TYPE_CHECKING:
+    from .ingest.seam import Reader
     from .reports.inspection import Inspection
 
 Paths = str | Path | Iterable[str | Path]
@@ -74,6 +75,7 @@ def audit(
     config: Config | None = None,
     format: str | None = None,
     mapping: Mappings | None = None,
+    readers: Sequence[Reader] = (),
     seed: int = 0,
     force: bool = False,
     progress: Progress | None = None,
@@ -81,6 +83,7 @@ def audit(
 ) -> Run:
     """The complete run over the logs at `paths`, with all its files in `out`.
 
+    readers: readers of your own, see `shadowprice.reader`.
     truth: the known contrasts of a simulated world, shown beside the estimates and used nowhere else.
 
     Raises: IngestError, ConfigError; ExportError when `out` holds another finished run and `force` is off.
@@ -91,7 +94,14 @@ def audit(
             _refuse_other_settings(folder, config, seed)
         clock = _Clock()
         ingest_run(
-            paths, out=folder, config=config, format=format, mapping=mapping, force=force, progress=progress
+            paths,
+            out=folder,
+            config=config,
+            format=format,
+            mapping=mapping,
+            readers=readers,
+            force=force,
+            progress=progress,
         )
         clock.lap("ingest")
         estimate_run(folder, config=config, seed=seed, force=force, progress=progress)
@@ -111,6 +121,7 @@ def ingest_run(
     config: Config | None = None,
     format: str | None = None,
     mapping: Mappings | None = None,
+    readers: Sequence[Reader] = (),
     pseudonymise: str | Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -120,6 +131,7 @@ def ingest_run(
     Where `out` holds a finished run, the logs are read beside it first: the same logs change nothing,
     and other logs replace it only when they could be read and `force` is on.
 
+    readers: readers of your own, see `shadowprice.reader`.
     pseudonymise: a file with a secret key; ids are then stored as keyed hashes.
     Raises: ExportError when they are other logs and `force` is off.
     """
@@ -136,6 +148,7 @@ def ingest_run(
             config=config,
             format=format,
             mapping=mapping,
+            readers=readers,
             pseudonymise=pseudonymise,
             progress=heard,
         )
@@ -284,6 +297,7 @@ def inspect_logs(
     config: Config | None = None,
     format: str | None = None,
     mapping: Mappings | None = None,
+    readers: Sequence[Reader] = (),
     progress: Progress | None = None,
 ) -> Inspection:
     """What the logs at `paths` hold and what they identify; a folder with a store is opened as it is."""
@@ -293,7 +307,15 @@ def inspect_logs(
     if len(only) == 1 and has_store(only[0]):
         return inspect(open_store(only[0]), config)
     with tempfile.TemporaryDirectory(prefix="shadowprice-inspect-") as folder:
-        store = ingest_run(only, out=folder, config=config, format=format, mapping=mapping, progress=progress)
+        store = ingest_run(
+            only,
+            out=folder,
+            config=config,
+            format=format,
+            mapping=mapping,
+            readers=readers,
+            progress=progress,
+        )
         return inspect(store, config)
 
 

@@ -1,7 +1,7 @@
 """The options of what makes logs, one for each knob of a simulated world, and of what reads them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,6 +68,14 @@ Mapping = Annotated[
     Path | None,
     typer.Option("--mapping", help="TOML file that maps the columns of any CSV, JSONL or Parquet."),
 ]
+Reader = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reader",
+        metavar="FILE.py|MODULE[:NAME]",
+        help="A reader of your own, whose code is run; repeatable. Asked before the built-in ones.",
+    ),
+]
 DraftMapping = Annotated[
     bool,
     typer.Option("--draft-mapping", help="Print a mapping file drafted from one sample; store nothing."),
@@ -82,3 +90,25 @@ Seed = Annotated[
     int,
     typer.Option("--seed", min=0, envvar="SHADOWPRICE_SEED", show_envvar=False, help="Recorded in the run."),
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="SHADOWPRICE_CONFIG",
+        show_envvar=False,
+        help="shadowprice.toml, or pyproject.toml with [tool.shadowprice]; found by walking up if not given.",
+    ),
+]
+ShowConfig = Annotated[
+    bool, typer.Option("--show-config", help="Print each setting and its origin, then stop.")
+]
+FailOn = Annotated[
+    str, typer.Option("--fail-on", metavar="none|usd=N|grade=G", help="Exit 1 on a finding at or above this.")
+]
+
+
+def readers(named: list[str] | None) -> list[Any]:
+    """The user's readers that the options name."""
+    from .ingest.readers.own import load_reader
+
+    return [load_reader(text) for text in named or []]

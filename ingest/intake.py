@@ -27,9 +27,10 @@ from .opening import printable, read_head
 from .pricing import price_book
 from .pseudonyms import Pseudonyms
 from .readers.mapping import MappingReader
+from .readers.own import OwnReader
 from .readers.registry import UnknownFormatError, find_reader
 from .seam import LogFile, Reader
-from .staging import Staged, stage, staged
+from .staging import Staged, named_by_content, stage, staged
 
 OBJECTS: Final = "objects.json"
 """What stored objects held when they were last copied, by URL: one that is the same is not copied again."""
@@ -44,10 +45,11 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
-    """How logs are read: by which rules and mappings, into which folder, with which pseudonyms."""
+    """How logs are read: by which rules, mappings and readers, into which folder, with which pseudonyms."""
 
     config: Config
     mappings: tuple[MappingReader, ...]
+    readers: tuple[OwnReader, ...]
     format: str | None
     staging: Path
     pseudonyms: Pseudonyms | None
@@ -96,7 +98,7 @@ class Intake:
             target.write_bytes(head_bytes(place))
             log = LogFile(target, name, found)
             try:
-                ready = staged(self._folder(log, self._reader(log)))
+                ready = self._ready(log, self._reader(log))
             except IngestError:  # its first bytes alone do not tell the format
                 return None
         if ready is not None:
@@ -105,12 +107,12 @@ class Intake:
 
     def _read(self, log: LogFile, meter: _Meter, unchanged: Callable[[], None]) -> Staged:
         reader = self._reader(log)
-        folder = self._folder(log, reader)
-        ready = staged(folder)
+        ready = self._ready(log, reader)
         if ready is not None:
             return ready
+        folder = self._folder(log, reader)
         shutil.rmtree(folder, ignore_errors=True)
-        return stage(
+        fresh = stage(
             log if log.heard else replace(log, heard=meter.heard),
             reader,
             self.config,
@@ -119,6 +121,11 @@ class Intake:
             on_batch=meter.count,
             on_end=unchanged,
         )
+        return named_by_content(fresh) if isinstance(reader, OwnReader) else fresh
+
+    def _ready(self, log: LogFile, reader: Reader) -> Staged | None:
+        """What was staged from the log before; None for a user's reader, whose code may have changed."""
+        return None if isinstance(reader, OwnReader) else staged(self._folder(log, reader))
 
     def _folder(self, log: LogFile, reader: Reader) -> Path:
         """The staging folder of a log: it changes with bytes, name, reader, rules, schema, prices and key."""
@@ -142,7 +149,8 @@ class Intake:
                 )
             return general
         try:
-            return find_reader(read_head(log.path, size=log.size), name=log.name, format=self.format)
+            head = read_head(log.path, size=log.size)
+            return find_reader(head, name=log.name, format=self.format, own=self.readers)
         except UnknownFormatError:
             if general is None:
                 raise

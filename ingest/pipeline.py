@@ -23,7 +23,9 @@ from .opening import printable, read_head
 from .pricing import price_book
 from .pseudonyms import ID_COLUMNS, Pseudonyms, read_key
 from .readers.mapping import MappingReader, load_mapping
-from .readers.registry import find_reader
+from .readers.own import own_readers
+from .readers.registry import READERS, find_reader
+from .seam import Reader
 from .staging import Staged, writing
 
 STORE: Final = "store"
@@ -37,6 +39,7 @@ def ingest(
     config: Config | None = None,
     format: str | None = None,
     mapping: str | Path | Sequence[str | Path] | None = None,
+    readers: Sequence[Reader] = (),
     pseudonymise: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Store:
@@ -47,12 +50,15 @@ def ingest(
     quarantine.jsonl. The store is a function of logs, configuration and key: the same input gives the same
     bytes, and an unchanged input changes nothing. `progress` hears (bytes done, bytes in all, label).
 
+    readers: readers of your own (see `shadowprice.reader`), asked before the built-in ones. What they read
+    is read again every time, as their code may have changed; equal rows still give an equal store.
     pseudonymise: a file with a secret key; ids are then stored as keyed hashes, the same for the same id.
-    Raises: IngestError when no file can be read; ConfigError for an unusable format, mapping, rule, URL or
-    key, or a store with other pseudonyms; ExportError when `out` cannot be written or is being written.
+    Raises: IngestError when no file can be read; ConfigError for an unusable format, mapping, reader, rule,
+    URL or key, or a store with other pseudonyms; ExportError when `out` cannot be, or is being, written.
     """
     settings = config or Config()
     mappings = _mappings(mapping)
+    own_formats = own_readers(readers, taken=[reader.NAME for reader in READERS])
     secret = read_key(pseudonymise) if pseudonymise is not None else None
     given, root = _listed(paths), Path(out)
     own = [m.path for m in mappings] + ([Path(pseudonymise)] if pseudonymise is not None else [])
@@ -62,6 +68,7 @@ def ingest(
         intake = Intake(
             config=settings,
             mappings=tuple(mappings),
+            readers=own_formats,
             format=format,
             staging=root / STORE / STAGING,
             pseudonyms=secret,

@@ -5,11 +5,13 @@ Staged parts are reused by the next ingest of the same bytes with the same reade
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -107,6 +109,17 @@ def stage(
         facts = writer.facts()
         write_text(folder / DONE, json.dumps(facts, sort_keys=True) + "\n")
     return Staged(folder=folder, **facts)
+
+
+def named_by_content(fresh: Staged) -> Staged:
+    """The same parts in a folder that is named by what was read, not only by what it was read from."""
+    sha = hashlib.sha256(fresh.folder.name.encode())
+    for path in sorted(fresh.folder.iterdir()):
+        sha.update(f"{path.name}:{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    target = fresh.folder.with_name(sha.hexdigest()[: len(fresh.folder.name)])
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.folder.rename(target)
+    return replace(fresh, folder=target)
 
 
 @contextmanager

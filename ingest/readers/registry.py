@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, cast
 
 from ...errors import ConfigError, IngestError
@@ -79,14 +80,17 @@ class UnknownFormatError(IngestError):
     """No reader recognises the file; a mapping file may."""
 
 
-def find_reader(head: bytes, *, name: str, format: str | None = None) -> Reader:
+def find_reader(head: bytes, *, name: str, format: str | None = None, own: Sequence[Reader] = ()) -> Reader:
     """The reader of the file called `name`, from its first decompressed bytes or by the user's `format`.
+
+    own: readers of the user, which are asked before the built-in ones.
 
     Raises: ConfigError when `format` names no reader; IngestError when no reader or more than one matches.
     """
     if format is not None:
-        return _named(format)
-    matching = [reader for reader in READERS if reader.sniff(head)]
+        return _named(format, (*own, *READERS))
+    matching = [reader for reader in own if reader.sniff(head)]
+    matching = matching or [reader for reader in READERS if reader.sniff(head)]
     if len(matching) == 1:
         return matching[0]
     where = printable(name)
@@ -98,13 +102,13 @@ def find_reader(head: bytes, *, name: str, format: str | None = None) -> Reader:
     raise UnknownFormatError(
         _looks_like(head),
         where=where,
-        expected=f"one of {', '.join(reader.NAME for reader in READERS)}",
+        expected=f"one of {', '.join(reader.NAME for reader in (*own, *READERS))}",
         cure="Describe its columns in a mapping file and give it with --mapping FILE.",
     )
 
 
-def _named(format: str) -> Reader:
-    by_name = {reader.NAME: reader for reader in READERS}
+def _named(format: str, known: Sequence[Reader]) -> Reader:
+    by_name = {reader.NAME: reader for reader in known}
     if format not in by_name:
         raise ConfigError.unknown_key(format, where="--format", known=by_name)
     return by_name[format]
