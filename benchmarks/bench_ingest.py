@@ -1,7 +1,8 @@
 """Speed and memory of ingest beside DuckDB, which writes the same file as Parquet and gives it no meaning.
 
 One run per file, each in a process of its own with two threads; only the ratio travels between machines.
-Run: python benchmarks/bench_ingest.py [--mb 75] [--formats otlp,litellm,csv,parquet]
+With --files 2 the log is in two files, which two processes of ours read at once.
+Run: python benchmarks/bench_ingest.py [--mb 75] [--files 1] [--formats otlp,litellm,csv,parquet]
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -121,28 +123,31 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=int, default=75, help="megabytes per file")
+    parser.add_argument("--files", type=int, default=1, help="files that these megabytes are in")
     parser.add_argument("--formats", default=",".join(GOALS))
     given = parser.parse_args()
     print("| log | MB | rows stored | quarantined | seconds | MB/s | DuckDB s | ratio (goal) | peak MiB |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name, (reader, make) in makers(folder, given.mb * 1_000_000).items():
+        for name, (reader, make) in makers(folder, given.mb * 1_000_000 // given.files).items():
             if name not in given.formats.split(","):
                 continue
-            log = folder / f"log.{name}"
-            make(log)
+            logs = folder / f"logs-{name}"
+            logs.mkdir()
+            for number in range(given.files):
+                make(logs / f"log-{number}.{name}")
             mapping = folder / f"{name}.toml"
             mapping.write_text(MAPPING.format(format=name), encoding="utf-8")
             needs = [mapping] if name in ("csv", "parquet") else []
-            theirs, _, _ = measured(DUCKDB, log, folder / "duck.parquet", reader.format(log))
-            seconds, peak, said = measured(OURS, log, folder / f"out-{name}", *needs)
+            theirs, _, _ = measured(DUCKDB, logs, folder / "duck.parquet", reader.format(logs / "*"))
+            seconds, peak, said = measured(OURS, logs, folder / f"out-{name}", *needs)
             rows, refused = said.split()
-            mb = log.stat().st_size / 1e6
+            mb = sum(log.stat().st_size for log in logs.iterdir()) / 1e6
             cells = [name, f"{mb:.0f}", f"{int(rows):,}", refused, f"{seconds:.1f}", f"{mb / seconds:.1f}"]
             cells += [f"{theirs:.1f}", f"{theirs / seconds:.2f} ({GOALS[name]})"]
             print(f"| {' | '.join(cells)} | {peak:.0f} (under {GOAL_MIB:.0f}) |", flush=True)
-            log.unlink()
+            shutil.rmtree(logs)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ from ..errors import ConfigError, IngestError
 from ..schemas.config import Config
 from ..schemas.files import write_text
 from ..schemas.tables import SCHEMA_VERSION
+from . import cores
 from .elsewhere import Elsewhere, StoredObject, copy, head_bytes
 from .files import Place, Refused
+from .meter import Meter, Progress
 from .opening import printable, read_head
 from .pricing import price_book
 from .pseudonyms import Pseudonyms
-from .readers.mapping import MappingReader
+from .readers.mapping import MappingReader, load_mapping
 from .readers.own import OwnReader
 from .readers.registry import UnknownFormatError, find_reader
 from .seam import LogFile, Reader
@@ -39,8 +41,6 @@ LINK_ONLY: Final = frozenset({"quality", "optional_points"})
 _NOT_READ_FROM: Final = frozenset({"prices", "caps", "cluster", "segments", "task_class"})
 """Parts of the configuration that estimation uses; changing them reads no log again."""
 _PRIVATE_FOLDER: Final = 0o700
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,26 +60,92 @@ class Intake:
         sources: list[Staged] = []
         refused: list[Refused] = []
         objects = _Objects.of(self.staging)
-        sizes = [_size(place) for _, place in files]
-        meter = _Meter(tell=self.progress, total=sum(sizes))
-        for (name, place), size in zip(files, sizes, strict=True):
+        sizes = {name: _size(place) for name, place in files}
+        meter = Meter(tell=self.progress, total=sum(sizes.values()))
+        apart = self._apart(files, sizes, meter, sources, refused)
+        for name, place in files:
+            if name in apart:
+                continue
             meter.start(printable(name))
             try:
                 sources.append(self._stage(name, place, meter, objects))
             except IngestError as error:
-                refused.append(Refused(name, str(error).removeprefix(f"{printable(name)}: ")))
-            meter.finish(size)
+                refused.append(_refused(name, str(error)))
+            meter.finish(sizes[name])
         objects.keep()
         self.progress(meter.total, meter.total, "linking")
         return sorted(sources, key=lambda s: (s.name, s.digest, s.folder.name)), refused
 
-    def _stage(self, name: str, place: Place, meter: _Meter, objects: _Objects) -> Staged:
+    def stage_local(self, name: str, path: Path, tell: Callable[[int, int], None]) -> Staged:
+        """The log at `path` staged; `tell` hears bytes and records read.
+
+        Raises: IngestError when it cannot be read; ExportError when nothing can be written.
+        """
+        meter = Meter(tell=lambda done, _total, _label: tell(done, meter.records), total=_size(path))
+        meter.start(printable(name))
+        log, unchanged = snapshot(name, path)
+        return self._read(log, meter, unchanged)
+
+    def to_spec(self) -> dict[str, Any]:
+        """What `of_spec` makes an intake like this one from, as JSON; without readers of the user's own."""
+        return {
+            "config": self.config.model_dump(mode="json", exclude=set(_NOT_READ_FROM)),
+            "mappings": [str(mapping.path) for mapping in self.mappings],
+            "format": self.format,
+            "staging": str(self.staging),
+            "key": self.pseudonyms.to_hex() if self.pseudonyms else None,
+        }
+
+    @classmethod
+    def of_spec(cls, spec: dict[str, Any]) -> Intake:
+        """The intake that `to_spec` tells; its progress is heard by `stage_local` only."""
+        return cls(
+            config=Config.model_validate(spec["config"]),
+            mappings=tuple(load_mapping(path) for path in spec["mappings"]),
+            readers=(),
+            format=spec["format"],
+            staging=Path(spec["staging"]),
+            pseudonyms=Pseudonyms.of_hex(spec["key"]) if spec["key"] else None,
+            progress=lambda _done, _total, _label: None,
+        )
+
+    def _apart(
+        self,
+        files: Sequence[tuple[str, Place]],
+        sizes: dict[str, int],
+        meter: Meter,
+        sources: list[Staged],
+        refused: list[Refused],
+    ) -> set[str]:
+        """The logs that processes of their own staged or refused; none where that is not worthwhile."""
+        local = [(name, place) for name, place in files if isinstance(place, Path)]
+        processes = 1 if self.readers else cores.worthwhile([sizes[name] for name, _ in local])
+        if processes < 2:
+            return set()
+        local.sort(key=lambda one: -sizes[one[0]])  # the largest first, so that none is left at the end
+        with cores.Crew(self.to_spec(), local, processes=processes) as crew:
+            for answer in crew.answers():
+                if answer.error is not None:
+                    raise cores.raised(answer.error)
+                if not answer.final:
+                    meter.heard(answer.heard or 0, of=printable(answer.name), records=answer.records)
+                    continue
+                if answer.refused is not None:
+                    refused.append(_refused(answer.name, answer.refused))
+                else:
+                    found = staged(self.staging / str(answer.staged))
+                    assert found is not None
+                    sources.append(found)
+                meter.finish(sizes[answer.name], of=printable(answer.name))
+        return {name for name, _ in local}
+
+    def _stage(self, name: str, place: Place, meter: Meter, objects: _Objects) -> Staged:
         if isinstance(place, Path):
             log, unchanged = snapshot(name, place)
             return self._read(log, meter, unchanged)
         return self._unchanged(name, place, objects) or self._copied(name, place, meter, objects)
 
-    def _copied(self, name: str, place: Elsewhere, meter: _Meter, objects: _Objects) -> Staged:
+    def _copied(self, name: str, place: Elsewhere, meter: Meter, objects: _Objects) -> Staged:
         with _spool(self.staging, name) as target:
             half = 1 if place.size else 0  # the bar's first half is copying, where the size is known
             found = copy(place, target, heard=lambda done: meter.heard(done // 2 * half))
@@ -105,7 +171,7 @@ class Intake:
             objects.learn(place, found)
         return ready
 
-    def _read(self, log: LogFile, meter: _Meter, unchanged: Callable[[], None]) -> Staged:
+    def _read(self, log: LogFile, meter: Meter, unchanged: Callable[[], None]) -> Staged:
         reader = self._reader(log)
         ready = self._ready(log, reader)
         if ready is not None:
@@ -240,35 +306,8 @@ def _spool(staging: Path, name: str) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Meter:
-    """Bytes read so far of all logs, as progress hears them; never backwards."""
-
-    tell: Progress
-    total: int
-    done: int = 0
-    here: int = 0
-    label: str = ""
-    records: int = 0
-
-    def start(self, label: str) -> None:
-        self.label, self.here, self.records = label, 0, 0
-        self._say()
-
-    def heard(self, position: int) -> None:
-        self.here = max(self.here, position)
-        self._say()
-
-    def count(self, records: int) -> None:
-        self.records = records
-        self._say()
-
-    def finish(self, size: int) -> None:
-        self.done, self.here = self.done + size, 0
-
-    def _say(self) -> None:
-        counted = f", {self.records:,} records" if self.records else ""
-        self.tell(min(self.done + self.here, self.total), self.total, f"{self.label}{counted}")
+def _refused(name: str, error: str) -> Refused:
+    return Refused(name, error.removeprefix(f"{printable(name)}: "))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,8 +17,9 @@ from ..schemas.config import Config
 from ..schemas.files import exclusive
 from ..schemas.store import MANIFEST, QUARANTINE, STORED_TABLES, Store, open_store, write_manifest
 from .files import Refused, find_inputs
-from .intake import LINK_ONLY, OBJECTS, Intake, Progress, digest_of
+from .intake import LINK_ONLY, OBJECTS, Intake, digest_of
 from .link import link
+from .meter import Progress
 from .opening import printable, read_head
 from .pricing import price_book
 from .pseudonyms import ID_COLUMNS, Pseudonyms, read_key

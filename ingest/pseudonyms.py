@@ -60,6 +60,15 @@ class Pseudonyms:
             hidden[name] = self.of(value)
         return {**values, **hidden}
 
+    def to_hex(self) -> str:
+        """The key itself, for another process of the same run; never for a file or a message."""
+        return self._key.hex()
+
+    @classmethod
+    def of_hex(cls, key: str) -> Pseudonyms:
+        """The pseudonyms of a key that `to_hex` told."""
+        return cls(bytes.fromhex(key))
+
     def _hash(self, text: str) -> str:
         return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 

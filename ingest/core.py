@@ -1,0 +1,74 @@
+"""One of several processes that stage local logs: `python -m shadowprice.ingest.core`, started by `cores`.
+
+The first line of standard input says how logs are read, each further one names a log; every answer is a line
+of JSON on standard output. When standard input ends, because whoever started it is gone, it ends at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import IO, Any, Final
+
+from ..errors import IngestError, ShadowpriceError
+from .intake import Intake
+
+_EVERY_S: Final = 0.2
+"""Progress more often than this is for nobody."""
+
+
+def main() -> None:
+    """Stage logs until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever else prints goes to standard error
+    intake = Intake.of_spec(json.loads(sys.stdin.buffer.readline()))
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
+    while True:
+        request = json.loads(requests.get())
+        _say(answers, request["name"], **_staged(intake, request["name"], request["path"], answers))
+
+
+def _listen(given: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
+    for line in given:
+        requests.put(line)
+    os._exit(0)
+
+
+def _staged(intake: Intake, name: str, path: str, answers: IO[bytes]) -> dict[str, Any]:
+    """How the log ended."""
+    last = 0.0
+
+    def tell(position: int, records: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _EVERY_S:
+            last = time.monotonic()
+            _say(answers, name, heard=position, records=records)
+
+    try:
+        return {"staged": intake.stage_local(name, Path(os.fsdecode(bytes.fromhex(path))), tell).folder.name}
+    except IngestError as error:
+        return {"refused": str(error)}
+    except ShadowpriceError as error:
+        told = (error.found, error.where, error.expected, error.cure)
+        return {"error": [type(error).__name__, *(text or "" for text in told)]}
+    except Exception as error:  # noqa: BLE001  a mistake of ours, told where it can be heard
+        frames = "".join(traceback.format_tb(error.__traceback__))  # the message might quote the log
+        return {"error": [type(error).__name__, f"in a process that reads logs\n{frames}", "", "", ""]}
+
+
+def _say(answers: IO[bytes], name: str, **told: Any) -> None:
+    answers.write(json.dumps({"name": name, **told}).encode() + b"\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()
