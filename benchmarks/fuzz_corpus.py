@@ -24,7 +24,7 @@ from shadowprice.schemas.config import Config
 
 _REPOSITORY: Final = Path(__file__).resolve().parents[1]
 SAMPLES: Final = Path(os.environ.get("SHADOWPRICE_DATA", _REPOSITORY.parent / "shared" / "data")) / "formats"
-MAX_SEED: Final = 12 * 1024
+MAX_SEED: Final = 6 * 1024
 SEEDS: Final = 60
 """Seeds per reader: the tests with a hypothesis strategy would bring thousands of one kind."""
 SHARED_SEEDS: Final = 8
@@ -70,7 +70,7 @@ def collect(folder: Path, *, quiet: bool = False) -> None:
 
 
 def note(folder: Path, target: str, body: bytes, *, limit: int = SEEDS) -> None:
-    """Keep `body` as a seed of `target`: cut to MAX_SEED, each content once, Parquet and zip in envelopes too."""
+    """Keep `body` as a seed of `target`: cut to MAX_SEED, each once, Parquet and zip in envelopes too."""
     own = folder / target
     own.mkdir(parents=True, exist_ok=True)
     for seed in (body[:MAX_SEED], enveloped(body)):

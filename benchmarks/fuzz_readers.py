@@ -25,7 +25,7 @@ SLOW_S = 2.0
 """Processor time of one input beyond which it counts as a hang; inputs have at most MAX_INPUT bytes."""
 HUNG_S = 60
 """Seconds by the clock after which the fuzzer is ended."""
-MAX_INPUT = 16 * 1024
+MAX_INPUT = 8 * 1024
 MAX_MEMORY_MIB = 2048
 STAGED_SHARE = 10
 """Staging writes Parquet for each input, and gets this many times fewer of them."""

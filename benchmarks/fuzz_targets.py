@@ -47,7 +47,7 @@ def targets(folder: Path) -> dict[str, Target]:
 
 
 def _place(folder: Path, name: str) -> Path:
-    """Where a log of this reader lies: one trainer's tells its step and whether it is finished by its place."""
+    """Where a log of this reader lies: one trainer's tells its step and that it is finished."""
     place = folder / PLACES.get(name, "log")
     place.parent.mkdir(parents=True, exist_ok=True)
     (place.parent / "STABLE").touch()
