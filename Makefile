@@ -4,6 +4,7 @@
 #   make test    install for development, then lint, format check, types and the whole test suite
 #   make test-lowest   the test suite on the oldest libraries that pyproject.toml admits
 #   make bench   time, peak memory and accuracy on larger inputs
+#   make fuzz    a million damaged logs through every reader, half an hour to two hours
 #   make bench-coverage   coverage of the intervals beside econml, doubleml, Wald and an oracle; one and a half to two hours
 #   make clean   remove everything that these made
 
@@ -14,7 +15,7 @@ JOBS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find . -path './$(VENV)*' -prune -o -path ./build -prune -o -name '*.py' -print)
 
-.PHONY: audit test test-lowest bench bench-coverage clean
+.PHONY: audit test test-lowest bench fuzz bench-coverage clean
 .DELETE_ON_ERROR:
 
 audit: $(VENV)/.installed
@@ -49,6 +50,10 @@ bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_capital.py
 	$(BIN)/python benchmarks/bench_ingest.py
 	$(BIN)/python benchmarks/bench_ingest_faults.py
+
+fuzz: $(VENV)/.installed-for-development
+	$(PIP) install --editable '.[dev,fuzz]'
+	$(BIN)/python benchmarks/fuzz_readers.py
 
 bench-coverage: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_coverage.py --check

@@ -141,8 +141,20 @@ def utc_from_text(text: Any, *, zone: tzinfo = UTC) -> datetime:
         when = datetime.fromisoformat(body)
     except ValueError as error:
         raise ValueError(f"{text!r} is not a time, expected text such as 2026-11-03T14:05:06Z") from error
-    aware = (when.replace(tzinfo=zone) if when.tzinfo is None else when).astimezone(UTC)
-    return _plausible(aware, text)
+    return utc_from_time(when, zone=zone, told=text)
+
+
+def utc_from_time(when: datetime, *, zone: tzinfo = UTC, told: str | None = None) -> datetime:
+    """`when` in UTC; a naive time is in `zone`. `told` is how the log spells it.
+
+    Raises: ValueError for an absurd year.
+    """
+    spelled = when.isoformat() if told is None else told
+    try:
+        aware = (when.replace(tzinfo=zone) if when.tzinfo is None else when).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{spelled!r} is in no year from 1 to 9999") from error
+    return _plausible(aware, spelled)
 
 
 def input_tokens(

@@ -252,7 +252,7 @@ def _is_one_object(head: bytes) -> bool:
             pass
     except ijson.IncompleteJSONError as error:
         return not whole and "premature" in str(error)
-    except ijson.JSONError:
+    except (ijson.JSONError, UnicodeDecodeError):
         return False
     return True
 

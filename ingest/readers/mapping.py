@@ -8,7 +8,7 @@ import hashlib
 import re
 import zoneinfo
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -29,6 +29,7 @@ from ..convert import (
     missing,
     utc_from_epoch,
     utc_from_text,
+    utc_from_time,
 )
 from ..lines import csv_records, json_records, printable, read_head
 from ..seam import Item, LogFile, Rejected, Row
@@ -288,7 +289,7 @@ def _as_time(cell: CellSpec, value: Any) -> datetime:
         return utc_from_epoch(value, cast(TimeUnit, cell.unit))
     zone = zoneinfo.ZoneInfo(cell.timezone or "UTC")
     if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+        return utc_from_time(value, zone=zone)
     return utc_from_text(value, zone=zone)
 
 

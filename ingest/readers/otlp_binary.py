@@ -67,8 +67,8 @@ def _batches(log: LogFile) -> Iterator[_Batch]:
     """The resource blocks of the file, numbered; what ends early is told where it ends."""
     with opened(log) as stream:
         number = 0
-        framed = stream.peek(1)[:1] in _LENGTHS
         try:
+            framed = stream.peek(1)[:1] in _LENGTHS
             while (body := _framed(stream) if framed else _bare(stream)) is not None:
                 number += 1
                 yield from _of_message(number, body, framed=framed)

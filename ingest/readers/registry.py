@@ -74,6 +74,12 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, litellm_shadow),
 )
 PARQUET_MAGIC: Final = b"PAR1"
+_PICKLE: Final = b"\x80"
+_PROTOCOLS: Final = (b"\x02", b"\x03", b"\x04", b"\x05")
+_ZIP: Final = b"PK\x03\x04"
+_TORCH_MEMBER: Final = b"/data.pkl"
+_TORCH_SEARCH: Final = 512
+"""Bytes in which the first member's name of a torch archive stands, behind the name of its folder."""
 
 
 class UnknownFormatError(IngestError):
@@ -99,11 +105,14 @@ def find_reader(head: bytes, *, name: str, format: str | None = None, own: Seque
         raise IngestError(
             f"looks like several formats: {names}", where=where, cure="Choose one with --format."
         )
+    pickled = _is_pickle(head)
     raise UnknownFormatError(
-        _looks_like(head),
+        "a Python pickle, which can run code and is never opened" if pickled else _looks_like(head),
         where=where,
         expected=f"one of {', '.join(reader.NAME for reader in (*own, *READERS))}",
-        cure="Describe its columns in a mapping file and give it with --mapping FILE.",
+        cure="Convert it to JSON Lines or Parquet where it was written."
+        if pickled
+        else "Describe its columns in a mapping file and give it with --mapping FILE.",
     )
 
 
@@ -122,6 +131,12 @@ def _looks_like(head: bytes) -> str:
     if b"\0" in head or _is_binary(head):
         return "binary data, not a known format"
     return "not a known format"
+
+
+def _is_pickle(head: bytes) -> bool:
+    """Whether it is a pickle of protocol 2 to 5, or a zip that holds one, as torch saves rollouts."""
+    torch = head.startswith(_ZIP) and _TORCH_MEMBER in head[:_TORCH_SEARCH]
+    return torch or (head[:1] == _PICKLE and head[1:2] in _PROTOCOLS)
 
 
 def _is_binary(head: bytes) -> bool:

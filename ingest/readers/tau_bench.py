@@ -48,7 +48,7 @@ def _trajectory(line: int, result: dict[str, Any], *, rules: StepRules, digest: 
     request = f"{digest[:12]}:task-{task}:trial-{trial}"
     situation = f"task-{task}:{_fingerprint(told) or digest[:8]}"
     context = {"request_id": request, "session_id": situation, REPEATED_CONTEXT: situation}
-    gold = {action.get("name") for action in _objects(told.get("actions") or [], "info.task.actions")}
+    gold = [action.get("name") for action in _objects(told.get("actions") or [], "info.task.actions")]
     rows = [Row("contexts", line, context)]
     for step, tool in enumerate(_tool_names(result.get("traj"))):
         values = step_values(tool, rules)

@@ -89,6 +89,13 @@ def test_other_text_is_no_time(text: Any) -> None:
         utc_from_text(text)
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_that_utc_cannot_hold_is_refused(text: str) -> None:
+    """Kills an OverflowError, on which a whole file of logs would end."""
+    with pytest.raises(ValueError, match=r"is in no year from 1 to 9999"):
+        utc_from_text(text)
+
+
 def test_a_relative_clock_starts_at_the_declared_epoch() -> None:
     """Kills reading an offset as an epoch."""
     assert utc_from_offset(1500, "ms") == datetime(2000, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC)

@@ -87,6 +87,13 @@ def test_lines_after_a_damaged_first_line_are_still_lines(rest: bytes, tmp_path:
     assert found[1] == (2, {"b": 2})
 
 
+def test_an_object_over_several_lines_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
+    """Kills a UnicodeDecodeError out of the look at the head: half a surrogate pair is no UTF-8."""
+    found = records(b'{\n"a": "\xed\xa0\x80",\n"b": 1\n}\n', tmp_path)
+    assert found
+    assert all(isinstance(entry, Rejected) for entry in found)
+
+
 def test_elements_of_an_array_are_records_with_their_number(tmp_path: Path) -> None:
     """Kills loading the array as one record, and Decimals in place of floats."""
     found = records(b'[{"a": 1.5},\n 3, {"a": 2}]', tmp_path)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import re
+import zipfile
 from types import SimpleNamespace
 
 import pytest
+from paths import REPOSITORY
 from shadowprice.errors import ConfigError, IngestError
 from shadowprice.ingest.readers import registry
 from shadowprice.ingest.readers.registry import READERS, find_reader
@@ -41,6 +46,34 @@ def test_an_unknown_file_is_one_clear_error_with_a_cure(head: bytes, words: str)
         find_reader(head, name="logs/a\x1b[31m.jsonl")
     assert "--mapping FILE" in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+def _torch_save() -> bytes:
+    """What torch.save writes, as far as its head goes."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("rollout_7/data.pkl", pickle.dumps({"reward": 1.0}))
+        archive.writestr("rollout_7/version", "3\n")
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5, None])
+def test_a_pickle_is_refused_by_its_first_bytes_and_asks_for_a_conversion(protocol: int | None) -> None:
+    """Kills unpickling a trainer's dump, which runs its code, and a cure by mapping that cannot work."""
+    head = _torch_save() if protocol is None else pickle.dumps([{"reward": 1.0}], protocol=protocol)
+    with pytest.raises(IngestError, match="a Python pickle, which can run code") as caught:
+        find_reader(head, name="rollouts.pt")
+    assert "Convert it to JSON Lines" in str(caught.value)
+
+
+def test_no_module_of_ingest_can_unpickle() -> None:
+    """Kills an import of pickle, or a loader that unpickles, anywhere between a file and the store."""
+    sources = sorted((REPOSITORY / "ingest").rglob("*.py"))
+    assert len(sources) > 80
+    loaders = re.compile(
+        r"^\s*(?:import|from)\s+(?:pickle|shelve|marshal|dill|joblib|torch)\b|allow_pickle", re.M
+    )
+    assert [path.name for path in sources if loaders.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_two_readers_that_match_ask_for_the_format(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,14 @@ def test_responses_are_the_rises_of_a_cumulative_count(tmp_path: Path) -> None:
     assert reasons(items) == []
 
 
+def test_a_count_without_info_is_no_response_and_no_fault(tmp_path: Path) -> None:
+    """Kills a crash or a quarantine on `info: null`, which stands before the first response."""
+    items = run(codex, lines([META, TURN, PROMPT, _count(1.1, None)]), tmp_path)
+    assert rows(items) == []
+    assert reasons(items) == []
+    assert "token count without counts" in ignored(items)
+
+
 def test_a_call_is_a_step_of_the_response_that_is_counted_after_it(tmp_path: Path) -> None:
     """Kills steps without a parent, and the wait for a person as time inside of the tool."""
     (step,) = (row for row in rows(run(codex, lines(SESSION), tmp_path)) if row["layer"] == "agent")

@@ -178,6 +178,12 @@ def test_a_scrape_is_one_report_per_engine(tmp_path: Path) -> None:
     assert find_reader(SCRAPE.encode(), name="a").NAME == "engine_metrics"
 
 
+def test_the_usage_of_older_engines_has_another_name(tmp_path: Path) -> None:
+    """Kills a lost load: before `kv_cache_usage_perc` the gauge was `gpu_cache_usage_perc`."""
+    body = SCRAPE.replace("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+    assert _steps(_read(engine_steps_metrics, body, tmp_path))[0]["kv_tok"] == 4000
+
+
 def test_scrapes_one_after_the_other_are_several_reports(tmp_path: Path) -> None:
     """Kills the last scrape overwriting all before it."""
     body = SCRAPE + SCRAPE.replace(" 3.0\n", " 7.0\n")

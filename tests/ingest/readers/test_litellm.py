@@ -57,6 +57,37 @@ def test_a_call_is_a_router_decision_between_models(tmp_path: Path) -> None:
     ]
 
 
+def test_the_latency_of_a_stream_is_not_its_response_time(tmp_path: Path) -> None:
+    """Kills response_time as latency: of a stream it is the first token, .27 s of .51 s in LiteLLM's own."""
+    start = payload()["startTime"]
+    (row,) = _rows(tmp_path, response_time=0.27, endTime=start + 0.51, completionStartTime=start + 0.27)
+    assert row["latency_s"] == pytest.approx(0.51, abs=1e-6)
+
+
+@pytest.mark.parametrize("spelled", ["gpt-4o-mini", "openai/gpt-4o-mini"])
+def test_a_model_has_one_name_with_and_without_its_provider(spelled: str, tmp_path: Path) -> None:
+    """Kills two arms for one model: the Router writes its provider in front, a direct call does not."""
+    (row,) = _rows(tmp_path, model=spelled, model_group=None)
+    assert row["action"] == row["action_executed"] == "gpt-4o-mini"
+
+
+def test_attempts_are_calls_of_one_request_and_the_failed_one_is_not_priced(tmp_path: Path) -> None:
+    """Kills a request per retry: trace_id is what its attempts share, and each is a call of its own."""
+    nothing = {"prompt_tokens": 0, "completion_tokens": 0, "response_cost": 0.0}
+    attempts = [payload(id="chatcmpl-0", status="failure", **nothing), payload()]
+    failed, answered = rows(run(litellm, lines(attempts), tmp_path))
+    assert failed["request_id"] == answered["request_id"] == TRACE
+    assert failed["decision_id"] != answered["decision_id"]
+    assert "cost_usd" not in failed
+    assert answered["cost_usd"] == 0.003
+
+
+def test_the_prefix_of_an_id_is_kept(tmp_path: Path) -> None:
+    """Kills ids that the application's own records do not hold any more."""
+    (row,) = _rows(tmp_path, id="chatcmpl-AbC-1", litellm_call_id=None, trace_id=None)
+    assert row["decision_id"] == row["request_id"] == "chatcmpl-AbC-1"
+
+
 @pytest.mark.parametrize("stream", [None, False])
 def test_a_call_that_does_not_stream_has_no_first_token(stream: bool | None, tmp_path: Path) -> None:
     """Kills taking completionStartTime, which then is the end, for the first token."""

@@ -221,6 +221,21 @@ def test_parquet_is_read_with_its_own_types(tmp_path: Path) -> None:
     assert (row["candidates"], row["cost_usd"], row["x_d"]) == (["x", "y"], 0.25, 2)
 
 
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_parquet_time_that_utc_cannot_hold_rejects_its_row(year: int, tmp_path: Path) -> None:
+    """Kills an OverflowError for a local time at the edge of the calendar."""
+    path = tmp_path / "t.parquet"
+    edge = datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, 0 if year == 1 else 23)
+    pq.write_table(pa.table({"a": ["x"], "t": pa.array([edge], pa.timestamp("us"))}), path)
+    zone = "Asia/Tokyo" if year == 1 else "America/New_York"
+    text = f'format = "parquet"\n{HEAD}\n[columns]\naction = "a"\n' + (
+        f'ts = {{from = "t", unit = "iso", timezone = "{zone}"}}\n'
+    )
+    own = reader(text, tmp_path)
+    (reason,) = reasons(own.read(log_of(path.read_bytes(), tmp_path), Config()))
+    assert "is in no year from 1 to 9999" in reason
+
+
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     """Kills a traceback from the Parquet library."""
     own = reader(f'format = "parquet"\n{HEAD}\n[columns]\naction = "a"\n', tmp_path)

@@ -65,6 +65,31 @@ def test_a_chat_span_is_a_router_decision_between_models(tmp_path: Path) -> None
     assert len(items) == 1
 
 
+def test_the_operation_tells_what_a_span_is_and_not_its_name(tmp_path: Path) -> None:
+    """Kills keying off the span's name, which is free text: this one says chat."""
+    given = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "lookup_order"}
+    row = _one(given, tmp_path, name="chat gpt-4o")
+    assert (row["layer"], row["action_executed"]) == ("agent", "lookup_order")
+
+
+def test_reasoning_is_a_part_of_the_output(tmp_path: Path) -> None:
+    """Kills output plus reasoning: the count of reasoning is a breakdown, and would be paid twice."""
+    row = _one(chat(**{"gen_ai.usage.reasoning.output_tokens": 15}), tmp_path)
+    assert (row["tok_output"], row["tok_reasoning"]) == (20, 15)
+
+
+def test_the_answer_of_a_decision_span_is_no_propensity(tmp_path: Path) -> None:
+    """Kills a model's probabilities over its options taken for those of the system's choice."""
+    given = {
+        "openinference.span.kind": "DECISION",
+        "input.value": '["refund", "escalate"]',
+        "output.value": '{"refund": 0.9, "escalate": 0.1}',
+    }
+    items = run(otlp, lines([traces(span(1, given))]), tmp_path)
+    assert not [row for row in rows(items) if "propensity" in row or "propensities" in row]
+    assert len(ignored(items)) == 1
+
+
 def test_older_names_and_openinference_say_the_same(tmp_path: Path) -> None:
     """Kills reading only this year's attribute names."""
     old = {

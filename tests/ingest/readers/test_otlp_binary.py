@@ -128,6 +128,12 @@ def test_a_message_that_is_cut_off_ends_in_a_reason(tmp_path: Path) -> None:
     assert "nothing after this was read" in reason
 
 
+def test_a_packed_file_that_is_damaged_from_its_first_byte_on_ends_in_a_reason(tmp_path: Path) -> None:
+    """Kills an exception of the decompressor out of the look at the framing."""
+    (reason,) = reasons(run(otlp_binary, b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + b"\xff" * 40, tmp_path))
+    assert "nothing after this was read" in reason
+
+
 def test_a_damaged_message_costs_only_itself(tmp_path: Path) -> None:
     """Kills losing the rest of a file over one message."""
     items = run(otlp_binary, framed(b"\x0a\x03\x0b\x0b\x0b", b"\x0a\x02\x12\x7f", encoded(RECORD)), tmp_path)

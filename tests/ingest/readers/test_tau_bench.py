@@ -129,6 +129,14 @@ def test_a_gold_action_that_no_rule_knows_commits(tmp_path: Path) -> None:
     assert [step.get("action_class") for step in steps] == ["commit", None]
 
 
+def test_a_gold_action_whose_name_is_no_text_is_no_tools(tmp_path: Path) -> None:
+    """Kills a TypeError for a name that cannot be looked up."""
+    result = _result(tools=("frobnicate",))
+    result["info"]["task"]["actions"] = [{"name": ["frobnicate"]}]
+    (step,) = rows(run(tau_bench, json.dumps([result]), tmp_path))
+    assert "action_class" not in step
+
+
 def test_a_users_rule_reclassifies_a_tool(tmp_path: Path) -> None:
     """Kills ignoring the configuration."""
     config = Config(rules=(ActionRule(match="think", kind="verify"),))
