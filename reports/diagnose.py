@@ -9,13 +9,13 @@ from typing import Final
 from ..estimators.confidence import detectable_effect, interval
 from ..schemas.config import Config
 from ..schemas.records import Estimates, Finding, Prices, Status
-from .diagnostics import cache_misuse, over_routing, under_routing, under_verification
+from .diagnostics import cache_misuse, over_delegation, over_routing, under_routing, under_verification
 from .diagnostics.moves import WHOLE, Candidate, Context
 from .multiplicity import FALSE_DISCOVERY_RATE, benjamini_hochberg, selected_level
 from .numbers import count, usd, window_days
 
-DETECTORS: Final = (over_routing, under_routing, under_verification, cache_misuse)
-NOT_CHECKED: Final = ("over_delegation", "serving_congestion", "stale_rollouts")
+DETECTORS: Final = (over_routing, under_routing, over_delegation, under_verification, cache_misuse)
+NOT_CHECKED: Final = ("serving_congestion", "stale_rollouts")
 """Failure modes of the paper's Table 2 that this version does not look for."""
 _RANK: Final[dict[Status, int]] = {
     "found": 0,
@@ -28,6 +28,7 @@ _FACTOR_CAP: Final = 100.0
 """A wait longer than this many windows is not advice any more."""
 
 _YEAR_DAYS: Final = 365
+_NOTHING: Final = "nothing to change"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def _judged(tested: _Tested, days: float | None) -> Finding:
         p_adjusted=tested.p_adjusted,
         mde_usd=c.materiality_usd + detectable_effect(c.gain.se, c.gain.df),
         claim=_claim(c, status, lower, upper),
-        recommendation=_recommendation(c, status, days),
+        recommendation=_recommendation(c, status, lower, days),
     )
 
 
@@ -141,14 +142,29 @@ def _claim(c: Candidate, status: Status, lower: float, upper: float) -> str:
     return (
         f"In {where(c.move.segment)}, taking {c.move.target} instead of {c.move.source} in "
         f"{count(c.gain.decisions)} decisions {verb} {usd(c.gain.usd)} [{usd(lower)}, {usd(upper)}]"
+        f"{_unpriced_tail(c, status, lower)}"
     )
 
 
-def _recommendation(c: Candidate, status: Status, days: float | None) -> str:
+def _unpriced_tail(c: Candidate, status: Status, lower: float) -> str:
+    """A sentence where the verdict would be another at the worst case of the risk (METHODS H3), else empty.
+
+    A gain that is not material becomes so, or the interval of one that is open comes to lie above 0.
+    """
+    if c.gain is None or c.worst_case is None or status == "found":
+        return ""
+    worst = c.gain.usd + c.worst_case.usd
+    if worst <= c.materiality_usd or (status == "inconclusive" and lower + c.worst_case.usd <= 0.0):
+        return ""
+    return f". Unpriced tail: at the worst case of its risk, {c.worst_case.told}, it would gain {usd(worst)}"
+
+
+def _recommendation(c: Candidate, status: Status, lower: float, days: float | None) -> str:
     assert c.gain is not None
     assert c.move is not None
     if status == "none_found":
-        return "nothing to change"
+        tail = _unpriced_tail(c, status, lower)
+        return "nothing to change at the mean of the risk; cap what one act can lose" if tail else _NOTHING
     change = c.question.change.format(where=where(c.move.segment), source=c.move.source, target=c.move.target)
     if status == "found":
         return change

@@ -72,6 +72,14 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorstCase:
+    """usd: what a gain would be more if risk cost its worst case and not its mean. told: how bad that is."""
+
+    usd: float
+    told: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A move in one segment before multiplicity: the gain to be tested, or why there is none to test.
 
@@ -89,6 +97,7 @@ class Candidate:
     reason: str | None = None
     advice: str = ""
     absent: bool = False
+    worst_case: WorstCase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
