@@ -9,13 +9,27 @@ from typing import Final
 from ..estimators.confidence import detectable_effect, interval
 from ..schemas.config import Config
 from ..schemas.records import Estimates, Finding, Prices, Status
-from .diagnostics import cache_misuse, over_delegation, over_routing, under_routing, under_verification
+from .diagnostics import (
+    cache_misuse,
+    over_delegation,
+    over_routing,
+    stale_rollouts,
+    under_routing,
+    under_verification,
+)
 from .diagnostics.moves import WHOLE, Candidate, Context
 from .multiplicity import FALSE_DISCOVERY_RATE, benjamini_hochberg, selected_level
 from .numbers import count, usd, window_days
 
-DETECTORS: Final = (over_routing, under_routing, over_delegation, under_verification, cache_misuse)
-NOT_CHECKED: Final = ("serving_congestion", "stale_rollouts")
+DETECTORS: Final = (
+    over_routing,
+    under_routing,
+    over_delegation,
+    under_verification,
+    stale_rollouts,
+    cache_misuse,
+)
+NOT_CHECKED: Final = ("serving_congestion",)
 """Failure modes of the paper's Table 2 that this version does not look for."""
 _RANK: Final[dict[Status, int]] = {
     "found": 0,
@@ -48,8 +62,8 @@ def diagnose(est: Estimates, prices: Prices, config: Config | None = None) -> tu
     Each gain is tested one-sided against a materiality of 1 % of what the moved decisions cost; within
     a mode the false discovery rate is held at 10 % (Benjamini-Hochberg). A finding also needs an interval
     above 0 at its level, which is the run's level or the false-coverage level, whichever is higher.
-    Findings that would move the same decisions are all shown, and the one with the largest lower bound
-    is counted.
+    Where a detector doubts what the dollars mean, they stay inconclusive. Findings that would move the same
+    decisions are all shown, and the one with the largest lower bound is counted.
     """
     config = config or Config()
     keys = config.segments if config.segments is not None else (config.task_class,)
@@ -68,7 +82,9 @@ def _tested(candidates: list[Candidate], context: Context) -> list[_Tested]:
     gains = [c.gain for c in candidates if c.gain is not None]
     p_values = [g.p_value(c.materiality_usd) for g, c in zip(gains, candidates, strict=True)]
     adjusted = benjamini_hochberg(p_values)
-    chosen = [p <= FALSE_DISCOVERY_RATE for p in adjusted]
+    chosen = [
+        p <= FALSE_DISCOVERY_RATE and c.doubt is None for p, c in zip(adjusted, candidates, strict=True)
+    ]
     while True:
         level = selected_level(sum(chosen), len(chosen), level=context.level)
         kept = [
@@ -138,12 +154,16 @@ def where(segment: str) -> str:
 def _claim(c: Candidate, status: Status, lower: float, upper: float) -> str:
     assert c.gain is not None
     assert c.move is not None
-    verb = {"found": "would gain", "inconclusive": "may gain"}.get(status, "shows no material gain:")
-    return (
-        f"In {where(c.move.segment)}, taking {c.move.target} instead of {c.move.source} in "
-        f"{count(c.gain.decisions)} decisions {verb} {usd(c.gain.usd)} [{usd(lower)}, {usd(upper)}]"
-        f"{_unpriced_tail(c, status, lower)}"
+    claim = c.question.claim.format(
+        where=where(c.move.segment),
+        source=c.move.source,
+        target=c.move.target,
+        count=count(c.gain.decisions),
+        verb=c.question.verbs[_RANK[status]],
     )
+    dollars = f"{usd(c.gain.usd)} [{usd(lower)}, {usd(upper)}]"
+    note = f" ({c.note})" if c.note else ""
+    return f"{claim} {dollars}{note}{_unpriced_tail(c, status, lower)}"
 
 
 def _unpriced_tail(c: Candidate, status: Status, lower: float) -> str:
@@ -168,6 +188,8 @@ def _recommendation(c: Candidate, status: Status, lower: float, days: float | No
     change = c.question.change.format(where=where(c.move.segment), source=c.move.source, target=c.move.target)
     if status == "found":
         return change
+    if c.doubt is not None:
+        return f"wait before you {change}: {c.doubt}"
     excess = c.gain.usd - c.materiality_usd
     factor = (detectable_effect(c.gain.se, c.gain.df) / excess) ** 2
     return f"wait before you {change}: {_wait(factor, days)}"

@@ -41,21 +41,28 @@ class Headline:
         return " ".join(f"{p}." for p in parts if p)
 
 
-def recoverable(est: Estimates, findings: Sequence[Finding]) -> Total | None:
-    """Dollars over the union of the gains of counted findings, with a joint interval; None without any."""
+def recoverable(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Total | None:
+    """Dollars over the union of the gains of counted findings, with a joint interval; None without any.
+
+    Gains of moves share clusters (tenants or sessions); the savings of each other place have their own.
+    """
     keys = [
         (f.layer, f.decision_point, f.segment, f.action, f.baseline, f.direction)
         for f in findings
         if f.status == "found" and f.counted
     ]
     chosen = pl.DataFrame(keys, schema=dict.fromkeys(GAIN_KEYS, pl.String), orient="row")
-    rows = est.gains.join(chosen, on=list(GAIN_KEYS), how="semi", maintain_order="left")
-    return total_gain(rows, level=est.level)
+    moved, saved = (
+        rows.join(chosen, on=list(GAIN_KEYS), how="semi", maintain_order="left").drop_nulls("usd")
+        for rows in (est.gains, prices.savings)
+    )
+    places = saved.partition_by("layer", "decision_point", maintain_order=True)
+    return total_gain(moved, *places, level=est.level)
 
 
 def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Headline:
     """The headline of a run; honest when nothing was found or no task value is set."""
-    total = recoverable(est, findings)
+    total = recoverable(est, prices, findings)
     counted = [f for f in findings if f.status == "found" and f.counted]
     return Headline(
         total=total,

@@ -52,7 +52,7 @@ def fit_prices(
         *_caps(est, config, fitted, stamp),
         *(replace(p, **stamp) for p in fitted if not p.name.startswith(_CAP_PRICE)),
     )
-    return Prices(prices=prices, value_curve=found.value_curve, **stamp)
+    return Prices(prices=prices, value_curve=found.value_curve, savings=found.savings, **stamp)
 
 
 def _task_values(config: Config, stamp: dict[str, Any]) -> list[Price]:

@@ -10,9 +10,11 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ...schemas.config import Config
-from ...schemas.records import VALUE_CURVE, Estimates, Price
+from ...schemas.records import SAVINGS, VALUE_CURVE, Estimates, Price
 from ...schemas.store import Store
+from ...schemas.units import Amount
 from ..capital.capital import capital_prices
+from ..capital.stale_savings import stale_savings
 from ..congestion.congestion import congestion_prices
 from ..identification import NO_ALTERNATIVE
 from ..problem import Problem
@@ -34,13 +36,17 @@ _WHOLE: Final = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """prices: fitted or refused. value_curve: rows of VALUE_CURVE, empty where no point has a market."""
+    """prices: fitted or refused. value_curve: rows of VALUE_CURVE, empty where no point has a market.
+    savings: rows of SAVINGS."""
 
     prices: tuple[Price, ...]
     value_curve: pl.DataFrame
+    savings: pl.DataFrame
 
 
-NOTHING: Final = Fitted(prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE))
+NOTHING: Final = Fitted(
+    prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE), savings=pl.DataFrame(schema=SAVINGS)
+)
 
 
 def prices_from(decisions: Decisions, est: Estimates, config: Config, *, seed: int) -> Fitted:
@@ -56,22 +62,32 @@ def prices_from(decisions: Decisions, est: Estimates, config: Config, *, seed: i
         implied = implied_prices(points, est, config, seed=seed)
         rows = sampled_frame(decisions, seed=seed, most=MOST_ROWS)
         books = risk_prices(rows, config=config, seed=seed)
+        steps, outcomes = _table(decisions, "engine_steps"), _table(decisions, "outcomes")
+        taught = _usd(config.prices.learning_signal)
+        trained = _usd(config.prices.rollout)
         prices = (
             *implied.prices,
             *choices,
             *books,
             *risk_price_ratios((*choices, *books)),
-            *_congestion(rows, _table(decisions, "engine_steps"), config, seed),
+            *_congestion(rows, steps, config, seed),
             *capital_prices(
                 rows,
                 config=config,
                 seed=seed,
-                outcomes=_table(decisions, "outcomes"),
-                steps=_table(decisions, "engine_steps"),
+                outcomes=outcomes,
+                steps=steps,
                 contrasts=est.contrasts,
+                signal_usd=taught,
+                keep_usd=trained,
             ),
         )
-    return Fitted(prices=prices, value_curve=implied.value_curve)
+        savings = stale_savings(rows, outcomes=outcomes, signal_usd=taught, keep_usd=trained)
+    return Fitted(prices=prices, value_curve=implied.value_curve, savings=savings)
+
+
+def _usd(amount: Amount | None) -> float | None:
+    return None if amount is None else amount.value
 
 
 def _of_choices(decisions: Decisions, config: Config, seed: int) -> tuple[list[PointMarket], list[Price]]:
