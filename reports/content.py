@@ -13,7 +13,6 @@ from ..schemas.records import QUANTITIES, Finding
 from . import charts, ingested, price_charts, slices
 from . import numbers as fmt
 from .charts import Chart
-from .diagnose import NOT_CHECKED
 from .escape import short
 from .headline import Headline, headline
 from .names import mode_name, place_name, source, status_name
@@ -105,7 +104,7 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         findings=findings_table(found),
         nothing=_nothing(found),
         break_evens=break_even_table(view.prices),
-        checks=checks_table(found, NOT_CHECKED),
+        checks=checks_table(found),
         forest=charts.forest(found),
         waterfall=charts.waterfall(est, found, head),
         planes=tuple(slices.planes(est, view.prices)),

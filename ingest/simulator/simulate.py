@@ -27,11 +27,13 @@ from .world import World
 from .write_agent import agent_lines
 from .write_outcomes import outcome_lines
 from .write_router import router_lines
-from .write_serving import serving_lines
+from .write_serving import STEP_MAPPING, serving_lines, step_lines
 from .write_training import rollout_lines, rollout_mapping
 
 USUAL: Final = Knobs()
 _MAPPING: Final = "rollouts.mapping.toml"
+_STEP_MAPPING: Final = "engine-steps.mapping.toml"
+_STEPS: Final = "engine-steps.jsonl"
 _GZIP_LEVEL: Final = 9
 
 
@@ -65,13 +67,18 @@ def simulate(
         "outcomes.jsonl": outcome_lines,
         "rollouts.jsonl": rollout_lines,
     }
-    names = {name: f"{name}.gz" if compress else name for name in writers}
-    _check_free(logs, {*names.values(), _MAPPING})
+    stepped = (_STEPS, _STEP_MAPPING) if "serving_congestion" in knobs.modes else ()
+    names = {name: f"{name}.gz" if compress else name for name in (*writers, *stepped[:1])}
+    _check_free(logs, {*names.values(), _MAPPING, *stepped[1:]})
     world = draw_world(seed=seed, knobs=knobs)
     ctx = make_context(world)
     for name, lines in writers.items():
         _write(logs / names[name], (line + b"\n" for line in lines(ctx)), compress=compress)
     _write(logs / _MAPPING, [rollout_mapping(world).encode()])
+    if world.traffic is not None:
+        steps = (line + b"\n" for line in step_lines(world.traffic))
+        _write(logs / names[_STEPS], steps, compress=compress)
+        _write(logs / _STEP_MAPPING, [STEP_MAPPING.encode()])
     _write(out / FILE_NAME, [config_text(knobs).encode()])
     truth = _write_truth(out / "truth", world) if with_truth else None
     return SimulatedRun(

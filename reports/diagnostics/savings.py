@@ -29,10 +29,10 @@ def from_savings(
     materiality_share: of what the decisions cost, below which a saving is not worth a finding.
     """
     here = (pl.col("layer") == question.layer) & (pl.col("decision_point") == question.decision_point)
-    if est.coverage.filter(here).is_empty():
+    rows = prices.savings.filter(here)
+    if est.coverage.filter(here).is_empty() and rows["usd"].null_count() == rows.height:
         reason = f"the logs hold no {question.layer} decisions of the kind '{question.decision_point}'"
         return (_nothing(question, reason, absent=True),)
-    rows = prices.savings.filter(here)
     if rows.is_empty():
         return (_nothing(question, _NOT_FITTED),)
     segments = rows["segment"].unique(maintain_order=True)

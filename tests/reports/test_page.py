@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 from shadowprice.estimators.prices.fit import fit_prices
-from shadowprice.reports.diagnose import NOT_CHECKED, diagnose
+from shadowprice.reports.diagnose import DETECTORS, diagnose
 from shadowprice.reports.markdown import MAX_BYTES
 from shadowprice.reports.page import build
 from shadowprice.reports.view import Report, RunView
