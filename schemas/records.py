@@ -119,7 +119,8 @@ class Estimate:
 class Price:
     """One price with unit and provenance; `value` None means unknown, which is not 0.
 
-    name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho) as set;
+    name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho) as set, with
+    a training also 'learning_signal_price' and 'rollout_price';
     'break_even_task_value' (V*). The module that fits the others says what each is: implied.py, revealed.py,
     values.py and risk_prices.py in `estimators/prices/`, and `estimators/congestion/`, `estimators/capital/`.
     An unbounded end of an interval is None beside a reason.
