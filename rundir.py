@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from .errors import SchemaError
 from .estimators.prices.tables import prices_frame, prices_json
 from .schemas.files import atomic_path, write_text
-from .schemas.records import VALUE_CURVE, Estimates, Finding, Price, Prices
+from .schemas.records import SAVINGS, VALUE_CURVE, Estimates, Finding, Price, Prices
 from .schemas.tables import SCHEMA_VERSION, arrow_schema, check_version
 
 RUN: Final = "run.json"
@@ -130,6 +130,7 @@ def read_prices(folder: Path) -> Prices:
     return Prices(
         prices=tuple(Price(**row, **stamp) for row in data["prices"]),
         value_curve=pl.DataFrame(_part(data, "value_curve", folder / "prices.json"), schema=VALUE_CURVE),
+        savings=pl.DataFrame(_part(data, "savings", folder / "prices.json"), schema=SAVINGS),
         **stamp,
     )
 

@@ -339,7 +339,7 @@ def _findings(findings: Sequence[Finding], *, at_most: int | None = None) -> lis
     more = len(table.rows) - len(shown.rows)
     checks = (
         f"{check}: {status}: {meaning.partition('. Next:')[0]}"
-        for check, status, _, meaning in checks_table(findings, ()).rows
+        for check, status, _, meaning in checks_table(findings).rows
     )
     return [
         *_laid_out(shown, below="do", without=("level",)),

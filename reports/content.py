@@ -13,10 +13,10 @@ from ..schemas.records import QUANTITIES, Finding
 from . import charts, ingested, price_charts, slices
 from . import numbers as fmt
 from .charts import Chart
-from .diagnose import NOT_CHECKED
 from .escape import short
 from .headline import Headline, headline
 from .names import mode_name, place_name, source, status_name
+from .saving_sections import saving_assumptions, saving_facts, saving_rows, saving_terms
 from .tables import (
     Table,
     all_checks_table,
@@ -105,7 +105,7 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         findings=findings_table(found),
         nothing=_nothing(found),
         break_evens=break_even_table(view.prices),
-        checks=checks_table(found, NOT_CHECKED),
+        checks=checks_table(found),
         forest=charts.forest(found),
         waterfall=charts.waterfall(est, found, head),
         planes=tuple(slices.planes(est, view.prices)),
@@ -175,26 +175,29 @@ def _overlaps(view: RunView) -> tuple[Chart, ...]:
 
 
 def _section(view: RunView, f: Finding, number: int) -> Section:
-    group = next(
-        g
-        for g in estimate_groups(_contrast(view.est.contrasts, f).filter(pl.col("segment") == f.segment))
-        if g["estimand"] in ("ATO", "not_identified")
-    )
-    by: dict[str, dict[str, Any]] = group["by"]
+    saved = saving_rows(view, f)
+    by = {} if saved.height else _by_quantity(view, f)
+    facts = saving_facts(f, saved) if saved.height else _facts(view, f, by)
     return Section(
         title=f"{number}. {mode_name(f.mode)}: {short(place_name(f), longest=200)}",
         status=status_name(f),
         grade=f.grade,
         claim=short(f.claim, longest=600),
         change=short(f.recommendation if f.counted else (f.reason or ""), longest=600),
-        facts=tuple((k, short(v, longest=300)) for k, v in _facts(view, f, by)),
-        terms=_terms(view, by),
+        facts=tuple((k, short(v, longest=300)) for k, v in facts),
+        terms=saving_terms(f, saved) if saved.height else _terms(view, by),
         overlap=slices.finding_overlap(view.est, f, name=f"finding{number}")
         if number <= _MAX_OVERLAPS
         else None,
-        assumptions=_assumptions(f),
+        assumptions=saving_assumptions(f) if saved.height else _assumptions(f),
         examples=_examples(view, f),
     )
+
+
+def _by_quantity(view: RunView, f: Finding) -> dict[str, dict[str, Any]]:
+    """The contrast behind a finding, its quantities by name."""
+    rows = _contrast(view.est.contrasts, f).filter(pl.col("segment") == f.segment)
+    return next(g["by"] for g in estimate_groups(rows) if g["estimand"] in ("ATO", "not_identified"))
 
 
 def _contrast(frame: pl.DataFrame, f: Finding) -> pl.DataFrame:

@@ -9,14 +9,29 @@ from typing import Final
 from ..estimators.confidence import detectable_effect, interval
 from ..schemas.config import Config
 from ..schemas.records import Estimates, Finding, Prices, Status
-from .diagnostics import cache_misuse, over_routing, under_routing, under_verification
+from .diagnostics import (
+    cache_misuse,
+    over_delegation,
+    over_routing,
+    serving_congestion,
+    stale_rollouts,
+    under_routing,
+    under_verification,
+)
 from .diagnostics.moves import WHOLE, Candidate, Context
 from .multiplicity import FALSE_DISCOVERY_RATE, benjamini_hochberg, selected_level
 from .numbers import count, usd, window_days
 
-DETECTORS: Final = (over_routing, under_routing, under_verification, cache_misuse)
-NOT_CHECKED: Final = ("over_delegation", "serving_congestion", "stale_rollouts")
-"""Failure modes of the paper's Table 2 that this version does not look for."""
+DETECTORS: Final = (
+    over_routing,
+    under_routing,
+    over_delegation,
+    under_verification,
+    serving_congestion,
+    stale_rollouts,
+    cache_misuse,
+)
+"""The seven failure modes of the paper's Table 2, in its order."""
 _RANK: Final[dict[Status, int]] = {
     "found": 0,
     "inconclusive": 1,
@@ -28,6 +43,7 @@ _FACTOR_CAP: Final = 100.0
 """A wait longer than this many windows is not advice any more."""
 
 _YEAR_DAYS: Final = 365
+_NOTHING: Final = "nothing to change"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +63,8 @@ def diagnose(est: Estimates, prices: Prices, config: Config | None = None) -> tu
     Each gain is tested one-sided against a materiality of 1 % of what the moved decisions cost; within
     a mode the false discovery rate is held at 10 % (Benjamini-Hochberg). A finding also needs an interval
     above 0 at its level, which is the run's level or the false-coverage level, whichever is higher.
-    Findings that would move the same decisions are all shown, and the one with the largest lower bound
-    is counted.
+    Where a detector doubts what the dollars mean, they stay inconclusive. Findings that would move the same
+    decisions are all shown, and the one with the largest lower bound is counted.
     """
     config = config or Config()
     keys = config.segments if config.segments is not None else (config.task_class,)
@@ -67,7 +83,9 @@ def _tested(candidates: list[Candidate], context: Context) -> list[_Tested]:
     gains = [c.gain for c in candidates if c.gain is not None]
     p_values = [g.p_value(c.materiality_usd) for g, c in zip(gains, candidates, strict=True)]
     adjusted = benjamini_hochberg(p_values)
-    chosen = [p <= FALSE_DISCOVERY_RATE for p in adjusted]
+    chosen = [
+        p <= FALSE_DISCOVERY_RATE and c.doubt is None for p, c in zip(adjusted, candidates, strict=True)
+    ]
     while True:
         level = selected_level(sum(chosen), len(chosen), level=context.level)
         kept = [
@@ -101,7 +119,7 @@ def _judged(tested: _Tested, days: float | None) -> Finding:
         p_adjusted=tested.p_adjusted,
         mde_usd=c.materiality_usd + detectable_effect(c.gain.se, c.gain.df),
         claim=_claim(c, status, lower, upper),
-        recommendation=_recommendation(c, status, days),
+        recommendation=_recommendation(c, status, lower, days),
     )
 
 
@@ -137,21 +155,42 @@ def where(segment: str) -> str:
 def _claim(c: Candidate, status: Status, lower: float, upper: float) -> str:
     assert c.gain is not None
     assert c.move is not None
-    verb = {"found": "would gain", "inconclusive": "may gain"}.get(status, "shows no material gain:")
-    return (
-        f"In {where(c.move.segment)}, taking {c.move.target} instead of {c.move.source} in "
-        f"{count(c.gain.decisions)} decisions {verb} {usd(c.gain.usd)} [{usd(lower)}, {usd(upper)}]"
+    claim = c.question.claim.format(
+        where=where(c.move.segment),
+        source=c.move.source,
+        target=c.move.target,
+        count=count(c.gain.decisions),
+        verb=c.question.verbs[_RANK[status]],
     )
+    dollars = f"{usd(c.gain.usd)} [{usd(lower)}, {usd(upper)}]"
+    note = f" ({c.note})" if c.note else ""
+    return f"{claim} {dollars}{note}{_unpriced_tail(c, status, lower)}"
 
 
-def _recommendation(c: Candidate, status: Status, days: float | None) -> str:
+def _unpriced_tail(c: Candidate, status: Status, lower: float) -> str:
+    """A sentence where the verdict would be another at the worst case of the risk (METHODS H3), else empty.
+
+    A gain that is not material becomes so, or the interval of one that is open comes to lie above 0.
+    """
+    if c.gain is None or c.worst_case is None or status == "found":
+        return ""
+    worst = c.gain.usd + c.worst_case.usd
+    if worst <= c.materiality_usd or (status == "inconclusive" and lower + c.worst_case.usd <= 0.0):
+        return ""
+    return f". Unpriced tail: at the worst case of its risk, {c.worst_case.told}, it would gain {usd(worst)}"
+
+
+def _recommendation(c: Candidate, status: Status, lower: float, days: float | None) -> str:
     assert c.gain is not None
     assert c.move is not None
     if status == "none_found":
-        return "nothing to change"
+        tail = _unpriced_tail(c, status, lower)
+        return "nothing to change at the mean of the risk; cap what one act can lose" if tail else _NOTHING
     change = c.question.change.format(where=where(c.move.segment), source=c.move.source, target=c.move.target)
     if status == "found":
         return change
+    if c.doubt is not None:
+        return f"wait before you {change}: {c.doubt}"
     excess = c.gain.usd - c.materiality_usd
     factor = (detectable_effect(c.gain.se, c.gain.df) / excess) ** 2
     return f"wait before you {change}: {_wait(factor, days)}"

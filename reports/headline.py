@@ -11,8 +11,11 @@ import polars as pl
 from ..estimators.gains import GAIN_KEYS, Total, total_gain
 from ..schemas.records import Estimates, Finding, Prices
 from .diagnose import DETECTORS
+from .diagnostics import serving_congestion
 from .numbers import count, date_range, share, usd, window_days
 
+TRAINING_PRICES: Final = ("learning_signal_price", "rollout_price")
+"""Prices that are there only when they are set: few logs hold a training."""
 _MONTH_DAYS: Final = 30.0
 _MIN_DAYS: Final = 7.0
 """A shorter window holds no full week, so scaling it to a month would scale its weekdays too."""
@@ -41,27 +44,34 @@ class Headline:
         return " ".join(f"{p}." for p in parts if p)
 
 
-def recoverable(est: Estimates, findings: Sequence[Finding]) -> Total | None:
-    """Dollars over the union of the gains of counted findings, with a joint interval; None without any."""
+def recoverable(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Total | None:
+    """Dollars over the union of the gains of counted findings, with a joint interval; None without any.
+
+    Gains of moves share clusters (tenants or sessions); the savings of each other place have their own.
+    """
     keys = [
         (f.layer, f.decision_point, f.segment, f.action, f.baseline, f.direction)
         for f in findings
         if f.status == "found" and f.counted
     ]
     chosen = pl.DataFrame(keys, schema=dict.fromkeys(GAIN_KEYS, pl.String), orient="row")
-    rows = est.gains.join(chosen, on=list(GAIN_KEYS), how="semi", maintain_order="left")
-    return total_gain(rows, level=est.level)
+    moved, saved = (
+        rows.join(chosen, on=list(GAIN_KEYS), how="semi", maintain_order="left").drop_nulls("usd")
+        for rows in (est.gains, prices.savings)
+    )
+    places = saved.partition_by("layer", "decision_point", maintain_order=True)
+    return total_gain(moved, *places, level=est.level)
 
 
 def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Headline:
     """The headline of a run; honest when nothing was found or no task value is set."""
-    total = recoverable(est, findings)
+    total = recoverable(est, prices, findings)
     counted = [f for f in findings if f.status == "found" and f.counted]
     return Headline(
         total=total,
         title=_title(total, findings, prices),
         interval=_interval(total, est),
-        given=_given(prices),
+        given=_given(prices, total),
         basis=_basis(counted, findings),
         per_month=_per_month(total, est),
         excluded=_excluded(est, findings),
@@ -86,19 +96,22 @@ def _interval(total: Total | None, est: Estimates) -> str:
     return f"[{usd(total.lower)}, {usd(total.upper)}], {100 * total.level:.0f} % interval, {when}"
 
 
-def _given(prices: Prices) -> str:
+def _given(prices: Prices, total: Total | None) -> str:
     """The prices that the number was computed at; a price that is not set is named as such."""
     values = [
         f"V = {p.value:g} {p.unit}" + ("" if p.segment == "all" else f" in {p.segment}")
         for p in prices.named("task_value")
         if p.value is not None
     ]
-    if not values:
+    if not values and total is None:
         return ""
+    values = values or ["V not set"]
     for name, term in (("latency_price", "latency"), ("risk_price", "risk")):
         for p in prices.named(name):
             is_set = p.value is not None
             values.append(f"{p.symbol} = {p.value:g} {p.unit}" if is_set else f"{term} not priced")
+    for name in TRAINING_PRICES:
+        values += [f"{p.symbol} = {p.value:g} {p.unit}" for p in prices.named(name)]
     return "at " + ", ".join(values)
 
 
@@ -108,9 +121,12 @@ def _basis(counted: Sequence[Finding], findings: Sequence[Finding]) -> str:
         return "The break-even values say from which task value on each change pays" if known else ""
     grades = sorted({f.grade for f in counted})
     hidden = "; no hidden cause drives both choice and outcome (grade C)" if "C" in grades else ""
+    waits = any(f.mode == serving_congestion.QUESTION.mode for f in counted)
+    alone = "; waiting is counted as if each request alone were gone" if waits else ""
     return (
         f"The sum of {len(counted)} {'finding' if len(counted) == 1 else 'findings'}, "
-        f"evidence grade {', '.join(grades)}; each change made on its own, everything else as logged{hidden}"
+        f"evidence grade {', '.join(grades)}; each change made on its own, "
+        f"everything else as logged{hidden}{alone}"
     )
 
 

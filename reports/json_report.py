@@ -10,7 +10,6 @@ from typing import Any
 
 from ..schemas.tables import SCHEMA_VERSION
 from .content import Content
-from .diagnose import NOT_CHECKED
 from .truth import truth_rows
 from .view import RunView
 
@@ -26,12 +25,12 @@ def render(view: RunView, content: Content) -> str:
         "headline": {**asdict(head), "sentence": head.sentence()},
         "evidence": est.coverage.to_dicts(),
         "findings": [f.to_dict() for f in view.findings],
-        "not_checked": list(NOT_CHECKED),
         "examples": {s.title: list(s.examples) for s in content.sections},
         "estimates": est.contrasts.to_dicts(),
         "overlap": est.overlap.to_dicts(),
         "prices": [p.to_dict() for p in view.prices.prices],
         "value_curve": view.prices.value_curve.to_dicts(),
+        "savings": view.prices.savings.to_dicts(),
         "truth": truth_rows(view.truth),
         "ingest": view.manifest,
         "notes": list(est.notes),

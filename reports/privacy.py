@@ -56,4 +56,8 @@ def _small(rows: pl.DataFrame) -> set[str]:
 
 
 def _without(prices: Prices, hidden: set[str]) -> Prices:
-    return replace(prices, prices=tuple(p for p in prices.prices if p.segment not in hidden))
+    return replace(
+        prices,
+        prices=tuple(p for p in prices.prices if p.segment not in hidden),
+        savings=prices.savings.filter(~pl.col("segment").is_in(sorted(hidden))),
+    )

@@ -80,7 +80,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table("Findings", "##|finding|where|#USD|#level|@grade|#V*|!status|do", rows)
 
 
-def checks_table(findings: Sequence[Finding], not_checked: Sequence[str]) -> Table:
+def checks_table(findings: Sequence[Finding]) -> Table:
     """What was looked for and not found, per mode: what could have been seen, or why nothing could."""
     rows: list[tuple[str, str, str, str]] = []
     for mode in dict.fromkeys(f.mode for f in sorted(findings, key=lambda f: f.mode)):
@@ -93,7 +93,6 @@ def checks_table(findings: Sequence[Finding], not_checked: Sequence[str]) -> Tab
             rows.append((mode_name(mode), "none found", slices, f"could have seen {seen} each, 80 % power"))
         for status, label in (("not_identified", "not identified"), ("no_data", "no data")):
             rows += _reasons([f for f in mine if f.status == status], mode, label)
-    rows += [(mode_name(m), "not checked", "", "not checked by this version") for m in not_checked]
     return table("Looked for and not found", "check|!status|where|meaning", rows)
 
 

@@ -9,7 +9,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import ConfigError
-from .units import LATENCY_PRICE, RISK_PRICES, TASK_VALUE, Amount, parse_amount
+from .units import (
+    LATENCY_PRICE,
+    RISK_PRICES,
+    ROLLOUT_PRICE,
+    SIGNAL_PRICE,
+    TASK_VALUE,
+    Amount,
+    parse_amount,
+)
 
 FILE_NAME: Final = "shadowprice.toml"
 
@@ -35,12 +43,24 @@ TaskValue = Annotated[Amount, _amount(TASK_VALUE)]
 
 class PriceTable(_Section):
     """Prices set by the user: V (per task class), lambda and rho. Absent means unknown, except that
-    an absent lambda or rho prices that term out of the sum, and the report says so."""
+    an absent lambda or rho prices that term out of the sum, and the report says so.
+
+    learning_signal: what a unit of learning signal is worth; rollout: what training on one kept rollout
+    costs, else the cost that the log has. From both the lag follows at which a rollout stops to pay."""
 
     task_value: TaskValue | None = None
     task_value_by_class: dict[str, TaskValue] = Field(default_factory=dict)
     latency: Annotated[Amount, _amount(LATENCY_PRICE)] | None = None
     risk: Annotated[Amount, _amount(*RISK_PRICES)] | None = None
+    learning_signal: Annotated[Amount, _amount(SIGNAL_PRICE)] | None = None
+    rollout: Annotated[Amount, _amount(ROLLOUT_PRICE)] | None = None
+
+    @field_validator("learning_signal", "rollout")
+    @classmethod
+    def _above_zero(cls, amount: Amount | None) -> Amount | None:
+        if amount is not None and amount.value == 0.0:
+            raise ConfigError(str(amount), where="", expected="more than 0, or no such key")
+        return amount
 
 
 class Caps(_Section):

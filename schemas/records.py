@@ -36,6 +36,18 @@ VALUE_CURVE: Final = {
     "reason": pl.String,
 }
 """Columns of Prices.value_curve: what moving each cap would gain or lose per decision at its best use."""
+SAVINGS: Final = {
+    **dict.fromkeys(("layer", "decision_point", "segment", "action", "baseline", "direction"), pl.String),
+    "cluster": pl.String,
+    **dict.fromkeys(("usd", "decisions", "paid_usd"), pl.Float64),
+    "n": pl.Int64,
+    **dict.fromkeys(("grade", "method", "note", "doubt", "reason"), pl.String),
+}
+"""Columns of Prices.savings: per failure that no contrast of two actions measures, and per cluster, the USD
+that undoing it would have saved over the window. The first six and the cluster are as in Estimates.gains;
+decisions: those it is about, and paid_usd what they cost; n: rows that were measured. note: what to say
+beside the dollars; doubt: why they are not a finding yet. Where nothing is known, usd is null with a reason.
+"""
 GRADES: Final[tuple[Grade, ...]] = ("A", "B", "C", "D", "N")
 
 
@@ -107,7 +119,8 @@ class Estimate:
 class Price:
     """One price with unit and provenance; `value` None means unknown, which is not 0.
 
-    name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho) as set;
+    name: 'task_value' (V), 'cost_price' (p_C), 'latency_price' (lambda), 'risk_price' (rho) as set, with
+    a training also 'learning_signal_price' and 'rollout_price';
     'break_even_task_value' (V*). The module that fits the others says what each is: implied.py, revealed.py,
     values.py and risk_prices.py in `estimators/prices/`, and `estimators/congestion/`, `estimators/capital/`.
     An unbounded end of an interval is None beside a reason.
@@ -152,6 +165,7 @@ class Prices:
     """All prices of a run, user-set and fitted, dated by the window of the logs.
 
     value_curve: rows of VALUE_CURVE for all decision points as one market; empty without one.
+    savings: rows of SAVINGS; empty where the prices were not fitted to decisions.
     """
 
     prices: tuple[Price, ...]
@@ -159,6 +173,7 @@ class Prices:
     window_from: str | None = None
     window_to: str | None = None
     value_curve: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VALUE_CURVE))
+    savings: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SAVINGS))
 
     def named(self, name: str) -> tuple[Price, ...]:
         """Every price called `name`, in order."""
@@ -171,8 +186,9 @@ class Finding:
 
     status: found | inconclusive (interval covers 0) | none_found (mde_usd says what could have been
     seen) | not_identified | no_data. Dollars are over the window of the logs. `action`, `baseline` and
-    `direction` name the rows of Estimates.gains; `moved` is how many decisions the change moves.
-    `counted` is False for an alternative that would move the same decisions as a better finding.
+    `direction` name the rows of Estimates.gains or Prices.savings; `moved` is how many decisions
+    the change moves. `counted` is False for an alternative that would move the same decisions as a better
+    finding.
     """
 
     mode: str

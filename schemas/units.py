@@ -14,6 +14,9 @@ _PATTERN: Final = re.compile(r"\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:[eE][-+]?[0-
 TASK_VALUE: Final = "USD/task"
 LATENCY_PRICE: Final = "USD/s"
 RISK_PRICES: Final = ("USD/event", "USD/USD")
+SIGNAL_PRICE: Final = "USD/signal"
+"""Of a unit of whatever the log calls learning_signal."""
+ROLLOUT_PRICE: Final = "USD/rollout"
 _SECONDS: Final = {"USD/s": 1.0, "USD/min": 1 / 60, "USD/h": 1 / 3600}
 
 

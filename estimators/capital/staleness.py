@@ -24,12 +24,12 @@ _NO_CONTROL: Final = (
     "staler, so decay and difficulty may be mixed"
 )
 _NO_VALUE: Final = (
-    "what a unit of learning signal is worth is not stated (signal_usd), so no lag at which a rollout stops "
-    "paying is known"
+    "what a unit of learning signal is worth is not set (prices.learning_signal), so no lag at which a "
+    "rollout stops paying is known"
 )
-_NO_COST: Final = (
-    "what it costs to train on one rollout is not known: state keep_usd, or log cost_usd of kept and dropped "
-    "rollouts"
+NO_COST: Final = (
+    "what it costs to train on one rollout is not known: set prices.rollout, such as '0.3 USD/rollout', or "
+    "log cost_usd of kept and dropped rollouts"
 )
 
 
@@ -103,7 +103,7 @@ def _lag(found: LeftOut, traces: Traces, signal_usd: float | None, keep_usd: flo
     if signal_usd is None:
         return refused(STALE_LAG, _NO_VALUE)
     if keep_usd is None or keep_usd <= 0.0:
-        return refused(STALE_LAG, _NO_COST)
+        return refused(STALE_LAG, NO_COST)
     last = found.theta.size - 1
     worth = float(found.theta[last]) + float(np.log(signal_usd / keep_usd))
     eta, cov = float(found.theta[0]), found.cov

@@ -24,6 +24,8 @@ _NO_SIGNAL: Final = (
     "gradient with a fresh one, or the effective share of its importance ratios"
 )
 MAX_CONTROLS: Final = 8
+SIGNAL_OF: Final = "_signal"
+UPDATE: Final = "_update"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,17 @@ class Traces:
 def read_traces(frame: pl.DataFrame, outcomes: pl.DataFrame | None, *, seed: int) -> Traces | str:
     """The rollouts of a frame in the decisions layout with their signals, or what the log lacks.
 
-    outcomes: the outcomes layout, of which those called learning_signal count; else x_learning_signal.
+    Raises: SchemaError for a negative version_lag.
+    """
+    rollouts = read_rollouts(frame, outcomes)
+    return rollouts if isinstance(rollouts, str) else _traces(*bounded(rollouts, UPDATE, seed=seed))
+
+
+def read_rollouts(frame: pl.DataFrame, outcomes: pl.DataFrame | None) -> pl.DataFrame | str:
+    """The training rows with lag and update, with columns SIGNAL_OF and UPDATE, or what the log lacks.
+
+    Those of updates in which no signal was measured are left out. outcomes: the outcomes layout, of which
+    those called learning_signal count; else x_learning_signal.
 
     Raises: SchemaError for a negative version_lag.
     """
@@ -57,12 +69,15 @@ def read_traces(frame: pl.DataFrame, outcomes: pl.DataFrame | None, *, seed: int
     signal = _signal(rows, outcomes)
     if signal is None:
         return _NO_SIGNAL
-    held = rows.with_columns(_signal=signal, _update=_update(rows)).drop_nulls(["version_lag", "_update"])
-    taught = held.filter(pl.col("_signal").is_not_null().any().over("_update"))
+    held = rows.with_columns(
+        signal.cast(pl.Float64).fill_nan(None).alias(SIGNAL_OF), _update(rows).alias(UPDATE)
+    )
+    taught = held.drop_nulls(["version_lag", UPDATE]).filter(
+        pl.col(SIGNAL_OF).is_not_null().any().over(UPDATE)
+    )
     if taught.is_empty():
         return "no rollout has a learning signal, a version_lag and an update_id together"
-    kept, note = bounded(taught, "_update", seed=seed)
-    return _traces(kept, note)
+    return taught
 
 
 def _update(rows: pl.DataFrame) -> pl.Expr:
@@ -91,19 +106,19 @@ def _signal(rows: pl.DataFrame, outcomes: pl.DataFrame | None) -> pl.Series | No
 
 
 def _traces(kept: pl.DataFrame, note: str) -> Traces:
-    _, update = np.unique(kept["_update"].to_numpy().astype(str), return_inverse=True)
+    _, update = np.unique(kept[UPDATE].to_numpy().astype(str), return_inverse=True)
     names = _controls(kept)
     columns = [kept[name].cast(pl.Float64).to_numpy() for name in names]
     standard = [(c - c.mean()) / c.std() for c in columns]
     return Traces(
         signals=Signals(
-            signal=kept["_signal"].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
+            signal=kept[SIGNAL_OF].fill_null(float("nan")).to_numpy(),
             lag=kept["version_lag"].cast(pl.Float64).to_numpy(),
             controls=np.column_stack(standard) if standard else np.zeros((kept.height, 0)),
             update=update.astype(np.int64),
         ),
         controls=names,
-        cost_usd=_cost(kept),
+        cost_usd=cost_of_keeping(kept),
         note=note,
     )
 
@@ -119,7 +134,8 @@ def _controls(kept: pl.DataFrame) -> tuple[str, ...]:
     return tuple(n for n in usable if kept[n].n_unique() > 1)[:MAX_CONTROLS]
 
 
-def _cost(kept: pl.DataFrame) -> float | None:
+def cost_of_keeping(kept: pl.DataFrame) -> float | None:
+    """USD by which a kept rollout cost more than a dropped one on average; None where not logged."""
     if not {"cost_usd", "kept"} <= set(kept.columns):
         return None
     known = kept.drop_nulls(["cost_usd", "kept"])

@@ -15,7 +15,8 @@ from .by_load import load_label, prices_by_load, tenant_accounts, tokens_of
 from .by_queue import one_at_a_time
 from .capacity import capacity_gains
 from .deletions import BEHIND, BINS, Deletions, delete_each
-from .panel import panel_slopes
+from .external import Source, external_savings, refused_savings
+from .panel import PanelPrices, panel_slopes
 from .records import Congestion, curves_of
 from .replay import Replay, Server, fit_fault, fit_quality, replay
 from .requests import CLOCK_SLACK_S, Array, Requests, read_requests
@@ -28,14 +29,21 @@ MAX_REQUESTS: Final = 100_000
 
 
 def congestion(
-    decisions: pl.DataFrame, steps: pl.DataFrame | None, *, latency_price: float | None, seed: int
+    decisions: pl.DataFrame,
+    steps: pl.DataFrame | None,
+    *,
+    latency_price: float | None,
+    seed: int,
+    long_by: str | None = None,
 ) -> Congestion:
     """What others wait because of a request, per token and load, and who imposes and suffers it.
 
     decisions: the decisions layout; steps: engine_steps or None. latency_price: lambda, USD per second of any
-    request; None gives seconds. With steps: a step-time law per replica, a replay that has to meet the log,
-    and a sample of requests deleted from it (grade B). Without, or where that is refused: deletion from the
-    logged waits of servers that serve one at a time (grade B), else a panel of requests (grade C). Prices
+    request; None gives seconds. long_by: the column that says which contexts are long; where it is not there,
+    the prompt does; what they impose in all is then in `savings`. With steps: a step-time law per replica, a
+    replay that has to meet the log, and a sample of requests deleted from it (grade B). Without, or where
+    that is refused: deletion from the logged waits of servers that serve one at a time (grade B), else a
+    panel of requests (grade C). Prices
     that nothing supports are there with a reason.
 
     Raises: SchemaError for values that no log can hold; PriceError for a latency price below 0 or not finite.
@@ -44,10 +52,12 @@ def congestion(
     if latency_price is not None and not (math.isfinite(latency_price) and latency_price >= 0):
         raise PriceError(f"latency price {latency_price}", expected="a finite number of USD/s >= 0, or None")
     rng = np.random.default_rng(seed)
-    requests = read_requests(decisions)
+    requests = read_requests(decisions, by=long_by if long_by in decisions.columns else None)
     logs = read_steps(steps, 0 if isinstance(requests, str) else requests.start_us)
     if isinstance(requests, str):
-        return refused(requests, latency_price=latency_price)
+        told = refused(requests, latency_price=latency_price)
+        return told if long_by is None else replace(told, savings=refused_savings(requests))
+    everyone = requests.n
     requests, sampled = _bounded(requests, rng)
     if not isinstance(logs, str):  # steps of other times would not add up to the requests
         logs = {name: between(log, requests.time_s[0], _done(requests)) for name, log in logs.items()}
@@ -57,13 +67,19 @@ def congestion(
     why = why or fit_fault(fits)
     if why is None:
         found = priced_replays(used, replays, latency_price=latency_price, grade="B", rng=rng)
+        source: Source = replays
         notes = _left_out(requests, laws)
     else:
-        found = _without_steps(requests, latency_price=latency_price, rng=rng)
+        used = requests
+        found, source = _without_steps(requests, latency_price=latency_price, rng=rng)
         notes = (f"no replay: {why}",)
     if requests.dropped:
         notes = (f"{requests.dropped} serving rows without arrival or tokens are left out", *notes)
     found = replace(found, laws=laws, fits=fits, notes=(*notes, *found.notes))
+    if long_by is not None:
+        share = everyone / requests.n
+        savings = external_savings(used, source, latency_price=latency_price, seed=seed, scale=share)
+        found = replace(found, savings=savings)
     return _told(found, sampled) if sampled else found
 
 
@@ -101,22 +117,22 @@ def priced_replays(
 
 def _without_steps(
     requests: Requests, *, latency_price: float | None, rng: np.random.Generator
-) -> Congestion:
+) -> tuple[Congestion, Source]:
     """From the logged waits of servers that serve one at a time, or else from a panel of requests."""
     queue = one_at_a_time(requests)
     if isinstance(queue, str):
-        found = _by_panel(requests, latency_price)
-        return replace(found, notes=(f"no single queue: {queue}", *found.notes))
+        panel = panel_slopes(requests)
+        found = _by_panel(panel, latency_price)
+        return replace(found, notes=(f"no single queue: {queue}", *found.notes)), panel
     tokens = tokens_of(requests, queue.kv_token_s)
     method = f"deletion from the logged waits of {requests.n} requests served one at a time"
     priced = _priced(
         requests, tokens, queue.load, queue.deleted, method, latency_price=latency_price, grade="B", rng=rng
     )
-    return replace(priced, method="queue")
+    return replace(priced, method="queue"), queue
 
 
-def _by_panel(requests: Requests, latency_price: float | None) -> Congestion:
-    panel = panel_slopes(requests)
+def _by_panel(panel: PanelPrices, latency_price: float | None) -> Congestion:
     method = "panel of times to the first token (slower decoding is not in it, so a lower bound)"
     rows = token_prices(panel.slopes, segment="all", latency_price=latency_price, grade="C", method=method)
     known = panel.slopes.value is not None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .engine import Engine
 from .replay import Replay
@@ -51,8 +52,17 @@ def load_bins(load: Array) -> Ints:
     return np.clip(np.searchsorted(BINS, load, side="right") - 1, 0, len(BINS) - 2).astype(np.int64)
 
 
-def delete_each(requests: Requests, replays: list[Replay], *, rng: np.random.Generator) -> Deletions:
+def delete_each(
+    requests: Requests,
+    replays: list[Replay],
+    *,
+    rng: np.random.Generator,
+    among: NDArray[np.bool_] | None = None,
+    budget: int = BUDGET,
+) -> Deletions:
     """Marginal external delay of a stratified sample of requests, by load and size.
+
+    among: (n,) requests that may be drawn, None for all; budget: requests that the paths may serve in all.
 
     D_i = sum over j of latency_j(with i) - latency_j(without i). The engine is deterministic, so both paths
     have the same luck; but where they never idle, the least shift of a step goes on to move who meets whom.
@@ -61,8 +71,8 @@ def delete_each(requests: Requests, replays: list[Replay], *, rng: np.random.Gen
 
     Source: METHODS F1 (b), J.
     """
-    picked, weight = _sample(requests, replays, rng)
-    paths = int(np.clip(_PATHS_SHARE * BUDGET / requests.n, *PATHS))
+    picked, weight = _sample(requests, replays, rng, among, budget)
+    paths = int(np.clip(_PATHS_SHARE * budget / requests.n, *PATHS))
     deal = rng.permutation(np.arange(picked.size) % paths)
     found = [np.zeros(picked.size), np.zeros(picked.size), np.zeros(len(requests.tenants)), np.zeros(1)]
     for one in replays:
@@ -108,11 +118,19 @@ def _delete(
         cut += others.size >= BEHIND
 
 
-def _sample(requests: Requests, replays: list[Replay], rng: np.random.Generator) -> tuple[Ints, Array]:
+def _sample(
+    requests: Requests,
+    replays: list[Replay],
+    rng: np.random.Generator,
+    among: NDArray[np.bool_] | None,
+    budget: int,
+) -> tuple[Ints, Array]:
     """Sorted row numbers, and how many requests each stands for."""
     rows = np.concatenate([r.rows for r in replays])
     level = load_bins(np.concatenate([r.load for r in replays]))
     ahead = np.concatenate([_ahead(r) for r in replays])
+    if among is not None:
+        rows, level, ahead = rows[among[rows]], level[among[rows]], ahead[among[rows]]
     size = requests.prompt[rows] + requests.output[rows]
     strata: list[Ints] = []
     for b in np.unique(level).tolist():
@@ -123,7 +141,7 @@ def _sample(requests: Requests, replays: list[Replay], rng: np.random.Generator)
             if part.size
         ]
     each = float(sum(np.minimum(ahead[part], BEHIND).mean() for part in strata))
-    count = int(np.clip(BUDGET / each, FEWEST, PER_STRATUM))
+    count = int(np.clip(budget / each, FEWEST, PER_STRATUM))
     taken = [rng.permutation(part)[:count] for part in strata]
     weight = np.concatenate([np.full(t.size, p.size / t.size) for t, p in zip(taken, strata, strict=True)])
     picked = rows[np.concatenate(taken)]

@@ -34,10 +34,16 @@ _FEW_PER_CELL: Final = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelPrices:
-    """slopes: seconds of others' delay per token, by the panel. notes: how weak or strong it stands."""
+    """slopes: seconds of others' delay per token, by the panel. notes: how weak or strong it stands.
+
+    delay_s: (n,) seconds that each request imposes by the slopes, and without: (G, n) by those that leave out
+    each day of a replica; both None where the slopes are refused.
+    """
 
     slopes: Slopes
     notes: tuple[str, ...] = ()
+    delay_s: Array | None = None
+    without: Array | None = None
 
 
 def panel_slopes(requests: Requests) -> PanelPrices:
@@ -71,8 +77,12 @@ def panel_slopes(requests: Requests) -> PanelPrices:
     if found.strength < MIN_F:
         why = f"what others sent hardly moves what they have in service (first-stage F {found.strength:.1f})"
         return PanelPrices(slopes=_none(requests, clusters, f"{why}; at least {MIN_F:.0f} is needed"))
+    met, tokens = _exposure(requests)
     return PanelPrices(
-        slopes=_scaled(requests, found, clusters), notes=(f"panel: first-stage F {found.strength:.1f}",)
+        slopes=_scaled(requests, found, met, clusters),
+        notes=(f"panel: first-stage F {found.strength:.1f}",),
+        delay_s=tokens @ (met * found.theta[: len(_ASKED)]),
+        without=(found.without[:, : len(_ASKED)] * met) @ tokens.T,
     )
 
 
@@ -115,25 +125,27 @@ def _regression(requests: Requests, cluster: Ints) -> Panel | str:
     return two_stage(within[:, 0], x, z, cluster, endogenous=len(volumes))
 
 
-def _scaled(requests: Requests, found: Panel, clusters: int) -> Slopes:
+def _scaled(requests: Requests, found: Panel, exposure: Array, clusters: int) -> Slopes:
     """Coefficients times the requests of others that a token meets, weighted by tokens."""
     table = np.full((3, len(TOKENS)), np.nan)
-    for j, (name, met) in enumerate(zip(_ASKED, _exposure(requests), strict=True)):
+    for j, (name, met) in enumerate(zip(_ASKED, exposure, strict=True)):
         value, se = float(found.theta[j] * met), float(np.sqrt(found.cov[j, j]) * met)
         table[:, TOKENS.index(name)] = value, *interval(value, se, clusters - 1.0)
     value, lower, upper = table
     return Slopes(value=value, lower=lower, upper=upper, n=requests.n, blocks=clusters, reason=_TOGETHER)
 
 
-def _exposure(requests: Requests) -> Array:
-    """Per kind of token in _ASKED the requests of other tenants that come within LAG_S of one."""
+def _exposure(requests: Requests) -> tuple[Array, Array]:
+    """Per kind of token in _ASKED the requests of other tenants that come within LAG_S of one, and (n, kinds)
+    those tokens of each request."""
     spans, counts = phases(requests), np.zeros(len(_ASKED))
+    table = np.zeros((requests.n, len(_ASKED)))
     for j, name in enumerate(_ASKED):
         part = spans[name]
         tokens = part.rate * (part.end_s - part.start_s)
         met = exposed(requests, (part.start_s + part.end_s) / 2.0, ahead_s=LAG_S)
-        counts[j] = float(tokens @ met / tokens.sum())
-    return counts
+        counts[j], table[:, j] = float(tokens @ met / tokens.sum()), tokens
+    return counts, table
 
 
 def _none(requests: Requests, clusters: int, reason: str) -> Slopes:

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from ...schemas.records import Price
+from ...schemas.records import SAVINGS, Price
 from .capacity import CapacityGain
 from .replay import Fit
 from .step_law import StepLaw
@@ -45,7 +45,8 @@ class Congestion:
     replayed quantiles. curves: the prices by load and by hour of day (UTC). capacity: seconds that more of
     each resource saves, as the law implies. tenants: seconds of delay that the requests of a tenant imposed
     on all others, the part within the tenant, and what its requests suffered from single others; a sum of
-    marginal delays is not the delay that goes when all go. USD null without a price. notes: what was tried
+    marginal delays is not the delay that goes when all go. USD null without a price. savings: rows of SAVINGS
+    about long contexts, empty unless asked for. notes: what was tried
     before and why it was not used, what was left out.
     """
 
@@ -56,6 +57,7 @@ class Congestion:
     curves: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CURVES))
     capacity: tuple[CapacityGain, ...] = ()
     tenants: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TENANTS))
+    savings: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SAVINGS))
     notes: tuple[str, ...] = ()
 
 

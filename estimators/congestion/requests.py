@@ -40,7 +40,9 @@ class Requests:
     cache served `cached` of the prompt. accepted: (n,) tokens that speculation wrote without a step.
     queue_s, ttft_s, latency_s: (n,) seconds, NaN where not logged. replica, tenant: (n,) codes into
     `replicas` and `tenants`. hour: (n,) hour of day in UTC, -1 where the clock only counts from the trace's
-    start. dropped: rows without arrival or tokens.
+    start. cost_usd: (n,) what was paid for each, NaN where not known. slice: (n,) codes into `slices`, the
+    values of `column`, -1 where it has none. dropped: rows without
+    arrival or tokens.
     """
 
     time_s: Array
@@ -57,6 +59,10 @@ class Requests:
     tenant: Ints
     tenants: tuple[str, ...]
     hour: Ints
+    cost_usd: Array
+    slice: Ints
+    slices: tuple[str, ...]
+    column: str | None
     dropped: int
 
     @property
@@ -67,22 +73,24 @@ class Requests:
     def rows(self, keep: NDArray[np.bool_] | Ints) -> Requests:
         """The requests of a mask or of row numbers, which keep their order."""
         held = {name: getattr(self, name)[keep] for name in _PER_ROW}
-        told = {name: getattr(self, name) for name in ("start_us", "replicas", "tenants", "dropped")}
+        told = {name: getattr(self, name) for name in _TOLD}
         return Requests(**held, **told)
 
 
 _PER_ROW: Final = (
     "time_s", "prompt", "cached", "output", "accepted", "queue_s", "ttft_s", "latency_s", "replica", "tenant",
-    "hour",
+    "hour", "cost_usd", "slice",
 )  # fmt: skip
+_TOLD: Final = ("start_us", "replicas", "tenants", "slices", "column", "dropped")
 
 
-def read_requests(decisions: pl.DataFrame) -> Requests | str:
+def read_requests(decisions: pl.DataFrame, *, by: str | None = None) -> Requests | str:
     """The requests that engines served, or in words why these decisions hold no queue.
 
-    Used are the serving decisions `admit`; without any, all serving decisions. The prompt is the sum of the
-    input columns, or else x_prompt_tokens. Refused: logs that keep only a sample of the requests, for those
-    that are missing took room too; clocks of one request that contradict each other; too few requests.
+    by: a column of names to slice by. Used are the serving decisions `admit`; without any, all of them. The
+    prompt is the sum of the input columns, or else x_prompt_tokens. Refused: logs that keep only a sample of
+    the requests, for those that are missing took room too; clocks of one request that contradict each other;
+    too few requests.
 
     Raises: SchemaError for a duration or count that is negative or not finite.
     """
@@ -94,7 +102,7 @@ def read_requests(decisions: pl.DataFrame) -> Requests | str:
         return "the arrival time (ts) of serving requests is not logged"
     if _sampled(frame):
         return "the log keeps only a sample of the requests (keep_prob below 1), and the others took room too"
-    known = _with_tokens(frame).filter(
+    known = _with_tokens(frame, by).filter(
         pl.col("ts").is_not_null() & (pl.col("prompt") >= 1) & (pl.col("tok_output") >= 1)
     )
     if known.is_empty():
@@ -102,7 +110,7 @@ def read_requests(decisions: pl.DataFrame) -> Requests | str:
     if known.height < MIN_REQUESTS:
         return f"{known.height} requests with arrival and tokens; {MIN_REQUESTS} are needed"
     fault = _clock_fault(known)
-    return fault or _requests(known, dropped=frame.height - known.height)
+    return fault or _requests(known, by, dropped=frame.height - known.height)
 
 
 def _serving(decisions: pl.DataFrame) -> pl.DataFrame:
@@ -162,12 +170,14 @@ def _column(frame: pl.DataFrame, name: str, dtype: pl.DataType | type[pl.DataTyp
     return pl.col(name).cast(dtype) if name in frame.columns else pl.lit(None, dtype=dtype).alias(name)
 
 
-def _with_tokens(frame: pl.DataFrame) -> pl.DataFrame:
+def _with_tokens(frame: pl.DataFrame, by: str | None) -> pl.DataFrame:
     """The columns that queues need, with prompt and cached tokens."""
     counts = [_column(frame, name, pl.Int64) for name in _TOKENS]
     texts = [_column(frame, name, pl.String) for name in ("replica", "tenant_id")]
     clock = _column(frame, "x_clock", pl.String)
-    plain = frame.select("ts", *counts, *texts, clock, *(_column(frame, s, pl.Float64) for s in _SECONDS))
+    slices = (pl.lit(None, dtype=pl.String) if by is None else _column(frame, by, pl.String)).alias("_slice")
+    reals = (_column(frame, name, pl.Float64) for name in (*_SECONDS, "cost_usd"))
+    plain = frame.select("ts", *counts, *texts, clock, slices, *reals)
     read, write = pl.col("tok_cache_read").fill_null(0), pl.col("tok_cache_write").fill_null(0)
     return plain.with_columns(
         prompt=pl.coalesce(pl.col("tok_input_uncached") + read + write, "x_prompt_tokens"),
@@ -191,7 +201,7 @@ def _clock_fault(known: pl.DataFrame) -> str | None:
     return None
 
 
-def _requests(known: pl.DataFrame, *, dropped: int) -> Requests:
+def _requests(known: pl.DataFrame, by: str | None, *, dropped: int) -> Requests:
     keys = ["us", "prompt", "tok_output", "replica", "tenant_id"]
     us = pl.col("ts").dt.epoch("us")
     sort = known.with_columns(
@@ -202,6 +212,8 @@ def _requests(known: pl.DataFrame, *, dropped: int) -> Requests:
     ).sort(keys)
     replicas, replica = np.unique(sort["replica"].to_numpy(), return_inverse=True)
     tenants, tenant = np.unique(sort["tenant_id"].to_numpy(), return_inverse=True)
+    slices = sort["_slice"].drop_nulls().unique().sort().to_list()
+    sliced = sort["_slice"].replace_strict(slices, range(len(slices)), default=-1, return_dtype=pl.Int64)
     start = int(sort["us"][0])
     prompt = sort["prompt"].to_numpy().astype(np.int64)
     output = sort["tok_output"].to_numpy().astype(np.int64)
@@ -223,5 +235,9 @@ def _requests(known: pl.DataFrame, *, dropped: int) -> Requests:
         tenant=tenant.astype(np.int64),
         tenants=tuple(str(t) for t in tenants),
         hour=sort["hour"].to_numpy().astype(np.int64),
+        cost_usd=sort["cost_usd"].to_numpy().astype(float),
+        slice=sliced.to_numpy().astype(np.int64),
+        slices=tuple(str(s) for s in slices),
+        column=by,
         dropped=dropped,
     )

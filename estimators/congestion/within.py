@@ -20,11 +20,12 @@ _TOGETHER: Final = 1e12
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
     """theta: (p,) coefficients. cov: (p, p) leave-one-cluster-out covariance. strength: smallest first-stage
-    F of a regressor, infinite without instruments."""
+    F of a regressor, infinite without instruments. without: (G, p) coefficients without each cluster."""
 
     theta: Array
     cov: Array
     strength: float
+    without: Array
 
 
 def demean(x: Array, cells: tuple[Ints, ...]) -> Array:
@@ -62,13 +63,18 @@ def two_stage(y: Array, x: Array, z: Array, cluster: Ints, *, endogenous: int) -
     x, z = x / spread, z / z.std(axis=0)
     if max(np.linalg.cond(x.T @ x), np.linalg.cond(z.T @ z)) > _TOGETHER:
         return "the volumes move together, so what each of them does cannot be told apart"
-    theta, cov = _jackknifed(y, x, z, cluster)
+    theta, cov, without = _jackknifed(y, x, z, cluster)
     excluded = z.shape[1] - (x.shape[1] - endogenous)
     strength = min((_first_stage(x[:, j], z, cluster, excluded) for j in range(endogenous)), default=np.inf)
-    return Panel(theta=theta / spread, cov=cov / np.outer(spread, spread), strength=strength)
+    return Panel(
+        theta=theta / spread,
+        cov=cov / np.outer(spread, spread),
+        strength=strength,
+        without=without / spread,
+    )
 
 
-def _jackknifed(y: Array, x: Array, z: Array, cluster: Ints) -> tuple[Array, Array]:
+def _jackknifed(y: Array, x: Array, z: Array, cluster: Ints) -> tuple[Array, Array, Array]:
     codes, which = np.unique(cluster, return_inverse=True)
     g, p = codes.size, x.shape[1]
     order = np.argsort(which, kind="stable")
@@ -80,7 +86,7 @@ def _jackknifed(y: Array, x: Array, z: Array, cluster: Ints) -> tuple[Array, Arr
     theta = _solve(zz.sum(axis=0), zw.sum(axis=0), p)
     without = np.array([_solve(zz.sum(axis=0) - zz[k], zw.sum(axis=0) - zw[k], p) for k in range(g)])
     away = without - theta
-    return theta, (g - 1) / g * away.T @ away
+    return theta, (g - 1) / g * away.T @ away, without
 
 
 def _solve(zz: Array, zw: Array, p: int) -> Array:
@@ -91,6 +97,6 @@ def _solve(zz: Array, zw: Array, p: int) -> Array:
 
 def _first_stage(x: Array, z: Array, cluster: Ints, excluded: int) -> float:
     """Wald statistic of the excluded instruments, by their number."""
-    theta, cov = _jackknifed(x, z, z, cluster)
+    theta, cov, _ = _jackknifed(x, z, z, cluster)
     part = theta[:excluded]
     return float(part @ np.linalg.pinv(cov[:excluded, :excluded]) @ part) / excluded

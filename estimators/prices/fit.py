@@ -10,7 +10,7 @@ import polars as pl
 
 from ...schemas.config import Config
 from ...schemas.records import Estimates, Price, Prices
-from ...schemas.units import LATENCY_PRICE, TASK_VALUE, Amount
+from ...schemas.units import LATENCY_PRICE, ROLLOUT_PRICE, SIGNAL_PRICE, TASK_VALUE, Amount
 from ..confidence import LEVEL
 from .break_even import break_even_value
 from .from_decisions import NOTHING, Decisions, prices_from
@@ -48,11 +48,12 @@ def fit_prices(
         ),
         _term(config.prices.latency, "latency_price", "λ", LATENCY_PRICE, stamp),
         _term(config.prices.risk, "risk_price", "ρ", "USD/event", stamp),
+        *_of_training(config, stamp),
         *_break_evens(est, config, stamp),
         *_caps(est, config, fitted, stamp),
         *(replace(p, **stamp) for p in fitted if not p.name.startswith(_CAP_PRICE)),
     )
-    return Prices(prices=prices, value_curve=found.value_curve, **stamp)
+    return Prices(prices=prices, value_curve=found.value_curve, savings=found.savings, **stamp)
 
 
 def _task_values(config: Config, stamp: dict[str, Any]) -> list[Price]:
@@ -63,6 +64,15 @@ def _task_values(config: Config, stamp: dict[str, Any]) -> list[Price]:
         for name, amount in sorted(table.task_value_by_class.items())
     ]
     return [whole, *by_class]
+
+
+def _of_training(config: Config, stamp: dict[str, Any]) -> list[Price]:
+    """What the user said of training, where anything was said."""
+    stated = (
+        (config.prices.learning_signal, "learning_signal_price", "V_s", SIGNAL_PRICE),
+        (config.prices.rollout, "rollout_price", "κ_U", ROLLOUT_PRICE),
+    )
+    return [_term(amount, name, symbol, unit, stamp) for amount, name, symbol, unit in stated if amount]
 
 
 def _term(amount: Amount | None, name: str, symbol: str, unit: str, stamp: dict[str, Any]) -> Price:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from ...schemas.columns import FEATURE_PREFIX
 from ...schemas.config import Config
-from ...schemas.records import VALUE_CURVE, Estimates, Price
+from ...schemas.records import SAVINGS, VALUE_CURVE, Estimates, Price
 from ...schemas.store import Store
+from ...schemas.units import Amount
 from ..capital.capital import capital_prices
-from ..congestion.congestion import congestion_prices
+from ..capital.stale_savings import stale_savings
+from ..congestion.congestion import congestion
 from ..identification import NO_ALTERNATIVE
 from ..problem import Problem
 from ..scores import MIN_ARM, score
@@ -30,17 +32,23 @@ Decisions: TypeAlias = pl.DataFrame | pl.LazyFrame | Store
 MOST_ROWS: Final = 200_000
 """Decisions read for risk, congestion and capital: rare incidents and rare cells need more than a market."""
 _WHOLE: Final = "all"
+_ADMIT: Final = "admit"
+_PROMPT: Final = "prompt_tok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """prices: fitted or refused. value_curve: rows of VALUE_CURVE, empty where no point has a market."""
+    """prices: fitted or refused. value_curve: rows of VALUE_CURVE, empty where no point has a market.
+    savings: rows of SAVINGS."""
 
     prices: tuple[Price, ...]
     value_curve: pl.DataFrame
+    savings: pl.DataFrame
 
 
-NOTHING: Final = Fitted(prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE))
+NOTHING: Final = Fitted(
+    prices=(), value_curve=pl.DataFrame(schema=VALUE_CURVE), savings=pl.DataFrame(schema=SAVINGS)
+)
 
 
 def prices_from(decisions: Decisions, est: Estimates, config: Config, *, seed: int) -> Fitted:
@@ -56,22 +64,34 @@ def prices_from(decisions: Decisions, est: Estimates, config: Config, *, seed: i
         implied = implied_prices(points, est, config, seed=seed)
         rows = sampled_frame(decisions, seed=seed, most=MOST_ROWS)
         books = risk_prices(rows, config=config, seed=seed)
+        steps, outcomes = _table(decisions, "engine_steps"), _table(decisions, "outcomes")
+        taught = _usd(config.prices.learning_signal)
+        trained = _usd(config.prices.rollout)
+        shown, imposed = _congestion(rows, steps, config, seed)
         prices = (
             *implied.prices,
             *choices,
             *books,
             *risk_price_ratios((*choices, *books)),
-            *_congestion(rows, _table(decisions, "engine_steps"), config, seed),
+            *shown,
             *capital_prices(
                 rows,
                 config=config,
                 seed=seed,
-                outcomes=_table(decisions, "outcomes"),
-                steps=_table(decisions, "engine_steps"),
+                outcomes=outcomes,
+                steps=steps,
                 contrasts=est.contrasts,
+                signal_usd=taught,
+                keep_usd=trained,
             ),
         )
-    return Fitted(prices=prices, value_curve=implied.value_curve)
+        stale = stale_savings(rows, outcomes=outcomes, signal_usd=taught, keep_usd=trained)
+        savings = pl.concat([imposed, stale])
+    return Fitted(prices=prices, value_curve=implied.value_curve, savings=savings)
+
+
+def _usd(amount: Amount | None) -> float | None:
+    return None if amount is None else amount.value
 
 
 def _of_choices(decisions: Decisions, config: Config, seed: int) -> tuple[list[PointMarket], list[Price]]:
@@ -105,16 +125,31 @@ def no_choice(problem: Problem) -> str | None:
     return None
 
 
-def _congestion(rows: pl.DataFrame, steps: pl.DataFrame | None, config: Config, seed: int) -> Iterator[Price]:
-    """The prices of congestion, without the loads where the whole is refused."""
+def _congestion(
+    rows: pl.DataFrame, steps: pl.DataFrame | None, config: Config, seed: int
+) -> tuple[list[Price], pl.DataFrame]:
+    """The prices of congestion, those of loads where the whole is known, and what long contexts impose."""
     serving = rows.filter(pl.col("layer") == "serving")
     if serving.is_empty():
-        return
-    latency = config.prices.latency
-    price = latency.value if latency else None
-    found = congestion_prices(serving, steps, latency_price=price, seed=seed)
-    whole = {p.name for p in found if p.segment == _WHOLE and p.value is not None}
-    yield from (p for p in found if p.segment == _WHOLE or p.name in whole)
+        return [], pl.DataFrame(schema=SAVINGS)
+    found = congestion(
+        serving,
+        steps,
+        latency_price=_usd(config.prices.latency),
+        seed=seed,
+        long_by=_slicing(serving, config),
+    )
+    whole = {p.name for p in found.prices if p.segment == _WHOLE and p.value is not None}
+    return [p for p in found.prices if p.segment == _WHOLE or p.name in whole], found.savings
+
+
+def _slicing(serving: pl.DataFrame, config: Config) -> str:
+    """The feature of the configured segments that most admitted requests have, else their prompt."""
+    asked = config.segments if config.segments is not None else (config.task_class,)
+    admitted = serving.filter(pl.col("decision_point") == _ADMIT)
+    features = [k for k in asked if k.startswith(FEATURE_PREFIX) and k in admitted.columns]
+    known = [k for k in features if admitted[k].drop_nulls().n_unique() > 1]
+    return min(known, key=lambda k: admitted[k].null_count(), default=_PROMPT)
 
 
 def _table(decisions: Decisions, name: str) -> pl.DataFrame | None:

@@ -37,6 +37,7 @@ def prices_json(prices: Prices) -> str:
         "data_window": {"from": prices.window_from, "to": prices.window_to},
         "prices": entries,
         "value_curve": prices.value_curve.to_dicts(),
+        "savings": prices.savings.to_dicts(),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

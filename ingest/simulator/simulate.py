@@ -18,19 +18,22 @@ from .context import make_context
 from .draw import draw_world
 from .injected import injected_truth
 from .knobs import Knobs
+from .stale import settings as trainer_settings
 from .stale import training_truth
-from .traffic import traffic_truth
+from .traffic import BAND_SEGMENT, traffic_truth
 from .truth import CACHE_SEGMENT, TASK_SEGMENT, contrast_truth, decision_truth
 from .truth_prices import price_truth, regret_truth
 from .world import World
 from .write_agent import agent_lines
 from .write_outcomes import outcome_lines
 from .write_router import router_lines
-from .write_serving import serving_lines
+from .write_serving import STEP_MAPPING, serving_lines, step_lines
 from .write_training import rollout_lines, rollout_mapping
 
 USUAL: Final = Knobs()
 _MAPPING: Final = "rollouts.mapping.toml"
+_STEP_MAPPING: Final = "engine-steps.mapping.toml"
+_STEPS: Final = "engine-steps.jsonl"
 _GZIP_LEVEL: Final = 9
 
 
@@ -64,14 +67,19 @@ def simulate(
         "outcomes.jsonl": outcome_lines,
         "rollouts.jsonl": rollout_lines,
     }
-    names = {name: f"{name}.gz" if compress else name for name in writers}
-    _check_free(logs, {*names.values(), _MAPPING})
+    stepped = (_STEPS, _STEP_MAPPING) if "serving_congestion" in knobs.modes else ()
+    names = {name: f"{name}.gz" if compress else name for name in (*writers, *stepped[:1])}
+    _check_free(logs, {*names.values(), _MAPPING, *stepped[1:]})
     world = draw_world(seed=seed, knobs=knobs)
     ctx = make_context(world)
     for name, lines in writers.items():
         _write(logs / names[name], (line + b"\n" for line in lines(ctx)), compress=compress)
     _write(logs / _MAPPING, [rollout_mapping(world).encode()])
-    _write(out / FILE_NAME, [config_text().encode()])
+    if world.traffic is not None:
+        steps = (line + b"\n" for line in step_lines(world.traffic))
+        _write(logs / names[_STEPS], steps, compress=compress)
+        _write(logs / _STEP_MAPPING, [STEP_MAPPING.encode()])
+    _write(out / FILE_NAME, [config_text(knobs).encode()])
     truth = _write_truth(out / "truth", world) if with_truth else None
     return SimulatedRun(
         logs=logs,
@@ -83,13 +91,24 @@ def simulate(
     )
 
 
-def config_text() -> str:
-    """The shadowprice.toml that prices every simulated world."""
+def config_text(knobs: Knobs = USUAL) -> str:
+    """The shadowprice.toml that prices a simulated world; where rollouts go stale, these too."""
+    training = ""
+    if "stale_rollouts" in knobs.modes:
+        trainer = trainer_settings(knobs)
+        training = f"""\
+learning_signal = "{trainer.signal_usd:g} USD/signal"
+rollout = "{trainer.keep_usd:g} USD/rollout"
+"""
+    segments = [TASK_SEGMENT, CACHE_SEGMENT]
+    if "serving_congestion" in knobs.modes:
+        segments.append(BAND_SEGMENT)
+    named = ", ".join(f'"{name}"' for name in segments)
     values = "\n".join(f'{c.name} = "{c.value_usd:g} USD/task"' for c in s.CLASSES)
     return f"""\
 # What a solved task is worth, and what waiting and incidents cost, in the simulated world.
 cluster = "tenant_id"
-segments = ["{TASK_SEGMENT}", "{CACHE_SEGMENT}"]
+segments = [{named}]
 optional_points = ["verify"]
 
 [quality]
@@ -98,7 +117,7 @@ name = "resolved"
 [prices]
 latency = "{s.LATENCY_USD_PER_S:g} USD/s"
 risk = "{s.RISK_USD_PER_EVENT:g} USD/event"
-
+{training}
 [prices.task_value_by_class]
 {values}
 """

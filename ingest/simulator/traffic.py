@@ -9,12 +9,14 @@ import numpy as np
 import polars as pl
 
 from . import settings as s
-from .engine import Arrivals, EngineSettings, Served, engine_steps, serve
+from .engine import Arrivals, EngineSettings, Served, engine_steps, replica_name, serve
 from .engine_truth import external_delay
 from .knobs import Knobs
 from .world import EPOCH_S, Array, Flags, Ints, hex_ids, stream
 
 SETTINGS: Final = EngineSettings(replicas=2)
+FIRST_REPLICA: Final = 2
+"""The agents' own calls are served by vllm-0 and vllm-1, so that the steps here hold all the work."""
 BAND_SEGMENT: Final = "x_prompt_band"
 LONG, SHORT = "long", "short"
 REPLAYED: Final = 300
@@ -47,6 +49,17 @@ class Traffic:
     def external_usd(self) -> float:
         """USD of the waiting that the long requests caused and nobody priced."""
         return float(self.external_s.mean() * self.long.sum() * s.LATENCY_USD_PER_S)
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """What the logs call the engine's replicas."""
+        return tuple(replica_name(FIRST_REPLICA + k) for k in range(SETTINGS.replicas))
+
+    @property
+    def steps(self) -> pl.DataFrame:
+        """One row per step of the engine, in the layout of the engine_steps table."""
+        named = self.served.steps.with_columns(pl.col("replica") + FIRST_REPLICA)
+        return engine_steps(named, epoch_s=EPOCH_S)
 
     @property
     def bands(self) -> list[str]:
@@ -105,7 +118,7 @@ def traffic_truth(traffic: Traffic) -> dict[str, pl.DataFrame]:
             "external_s": external,
         }
     ).with_columns(pl.col("external_s").fill_nan(None))
-    return {"engine_requests": requests, "engine_steps": engine_steps(served.steps, epoch_s=EPOCH_S)}
+    return {"engine_requests": requests, "engine_steps": traffic.steps}
 
 
 def congestion_failure(traffic: Traffic) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
 from .context import Context
 from .otlp import Entry, span, span_lines
@@ -28,9 +29,37 @@ def serving_lines(ctx: Context) -> Iterator[bytes]:
     for replica, name in enumerate(REPLICAS):
         engine = {"service.name": "vllm", "service.instance.id": name}
         yield from span_lines(_engine_spans(ctx, ids, replica), resource=engine, scope="vllm.llm_engine")
-        if ctx.world.traffic is not None:
-            others = _traffic_spans(ctx.world.seed, ctx.world.traffic, replica)
-            yield from span_lines(others, resource=engine, scope="vllm.llm_engine")
+    traffic = ctx.world.traffic
+    for replica, name in enumerate(traffic.replicas if traffic is not None else ()):
+        assert traffic is not None
+        engine = {"service.name": "vllm", "service.instance.id": name}
+        others = _traffic_spans(ctx.world.seed, traffic, replica)
+        yield from span_lines(others, resource=engine, scope="vllm.llm_engine")
+
+
+def step_lines(traffic: Traffic) -> Iterator[bytes]:
+    """The lines of engine-steps.jsonl: what each step processed and held, and how long it took."""
+    for row in traffic.steps.iter_rows(named=True):
+        stamped = row | {"ts": round(row["ts"].timestamp() * 1e6), "step_s": round(row["step_s"], 9)}
+        yield orjson.dumps(stamped)
+
+
+STEP_MAPPING: Final = """\
+# How shadowprice reads engine-steps.jsonl: ours = theirs.
+format = "jsonl"
+files = "engine-steps.jsonl*"
+table = "engine_steps"
+
+[columns]
+replica = "replica"
+ts = {from = "ts", unit = "us", timezone = "UTC"}
+step_s = {from = "step_s", unit = "s"}
+prefill_tok = "prefill_tok"
+decode_seqs = "decode_seqs"
+kv_tok = "kv_tok"
+running = "running"
+waiting = "waiting"
+"""
 
 
 def _cache_spans(ctx: Context, ids: list[str]) -> Iterator[list[Entry]]:

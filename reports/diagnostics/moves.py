@@ -36,7 +36,8 @@ class Context:
 class Question:
     """What a failure mode is about: where it can happen and how to talk about it.
 
-    change: what to do, with {where}, {source} and {target}. to_log: what makes it visible.
+    change: what to do, with {where}, {source} and {target}. to_log: what makes it visible. claim: what is
+    said of the dollars, with those, {count} and {verb}; verbs: for found, inconclusive and none found.
     """
 
     mode: str
@@ -44,6 +45,8 @@ class Question:
     decision_point: str
     change: str
     to_log: str
+    claim: str = "In {where}, taking {target} instead of {source} in {count} decisions {verb}"
+    verbs: tuple[str, str, str] = ("would gain", "may gain", "shows no material gain:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +75,19 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorstCase:
+    """usd: what a gain would be more if risk cost its worst case and not its mean. told: how bad that is."""
+
+    usd: float
+    told: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A move in one segment before multiplicity: the gain to be tested, or why there is none to test.
 
     advice: what to do about a missing gain. absent: the logs do not hold the decision point at all.
+    note: what is said behind the dollars. doubt: why they are not a finding, however large.
     """
 
     question: Question
@@ -89,6 +101,9 @@ class Candidate:
     reason: str | None = None
     advice: str = ""
     absent: bool = False
+    worst_case: WorstCase | None = None
+    note: str = ""
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

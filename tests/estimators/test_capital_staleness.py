@@ -163,7 +163,7 @@ def test_a_rollout_that_costs_nothing_more_when_kept_has_no_lag() -> None:
     _, lag = staleness_prices(log(WORLD, 8).with_columns(cost_usd=pl.lit(0.1)), seed=0, signal_usd=2.0)
     assert lag.value is None
     assert lag.reason is not None
-    assert "state keep_usd" in lag.reason
+    assert "set prices.rollout" in lag.reason
 
 
 def test_signals_may_come_as_outcomes() -> None:

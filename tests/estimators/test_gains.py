@@ -126,3 +126,21 @@ def test_without_two_clusters_there_is_no_total(frame: pl.DataFrame) -> None:
 def test_a_contrast_that_lives_in_one_cluster_has_no_total() -> None:
     """Kills an infinite standard error that is shown as a number."""
     assert total_gain(pl.concat([gains(), gains(clusters=1, action="huge")])) is None
+
+
+def test_clusters_of_another_kind_add_their_variance_with_the_degrees_of_welch() -> None:
+    """Kills one factor (G - 1) / G over tenants and updates together, and clusters matched by their name."""
+    tenants, updates = gains(seed=0, clusters=25), gains(seed=1, clusters=8, action="keep")
+    both = total_gain(tenants, updates)
+    one, two = total(tenants), total(updates)
+    assert both is not None
+    assert both.usd == pytest.approx(one.usd + two.usd)
+    assert both.se == pytest.approx(math.hypot(one.se, two.se))
+    assert both.df == pytest.approx(both.se**4 / (one.se**4 / one.df + two.se**4 / two.df))
+    assert (both.lower, both.clusters) == (pytest.approx(both.usd - critical_t(both.df) * both.se), 33)
+
+
+def test_a_frame_without_rows_changes_nothing_and_one_without_an_interval_everything() -> None:
+    """Kills a total that leaves out the part it cannot judge."""
+    assert total_gain(gains(), gains().clear()) == total(gains())
+    assert total_gain(gains(), gains(clusters=1, action="keep")) is None

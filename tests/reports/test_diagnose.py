@@ -134,8 +134,9 @@ def test_slices_replace_the_whole_so_that_nothing_is_added_twice() -> None:
         replace(OVER, segment="x_task_class=b", moved=800.0),
     )
     est = estimates(*cases)
-    found = diagnose(est, fit_prices(est, PRICED), PRICED)
-    total = recoverable(est, found)
+    prices = fit_prices(est, PRICED)
+    found = diagnose(est, prices, PRICED)
+    total = recoverable(est, prices, found)
     assert {f.segment for f in found if f.status == "found"} == {"x_task_class=a", "x_task_class=b"}
     assert total is not None
     assert total.usd == pytest.approx(148.0)
@@ -159,10 +160,11 @@ def test_two_targets_for_the_same_decisions_are_counted_once() -> None:
     """Kills adding frontier -> cheap and frontier -> mid, which move the same decisions."""
     rival = replace(OVER, baseline="mid", theta=(0.001, 0.05, 0.5, 0.0))
     est = estimates(OVER, rival)
-    found = [f for f in diagnose(est, fit_prices(est, PRICED), PRICED) if f.status == "found"]
+    prices = fit_prices(est, PRICED)
+    found = [f for f in diagnose(est, prices, PRICED) if f.status == "found"]
     assert [(f.baseline, f.counted) for f in found] == [("cheap", True), ("mid", False)]
     assert "not added" in (found[1].reason or "")
-    total = recoverable(est, found)
+    total = recoverable(est, prices, found)
     assert total is not None
     assert total.usd == pytest.approx(found[0].usd)
 
@@ -179,8 +181,9 @@ def test_the_counted_findings_add_up_to_the_headline() -> None:
     """Kills a total that is not the sum of its parts, or an interval that adds ends."""
     other = Case(layer="agent", decision_point="verify", action="verify", baseline="skip", theta=UNDER.theta)
     est = estimates(OVER, other)
-    found = diagnose(est, fit_prices(est, PRICED), PRICED)
-    total = recoverable(est, found)
+    prices = fit_prices(est, PRICED)
+    found = diagnose(est, prices, PRICED)
+    total = recoverable(est, prices, found)
     assert total is not None
     assert total.usd == pytest.approx(sum(f.usd or 0 for f in found if f.status == "found" and f.counted))
     chosen = est.gains.filter(

@@ -14,6 +14,8 @@ def test_every_documented_key_is_read():
                 "task_value_by_class": {"triage": "2 USD/task"},
                 "latency": "0.12 USD/min",
                 "risk": "40 USD/event",
+                "learning_signal": "0.5 USD/signal",
+                "rollout": "0.3 USD/rollout",
             },
             "caps": {"cost": "0.05 USD/decision"},
             "rules": [{"match": "pay_.*", "kind": "act", "action_class": "commit", "reversible": False}],
@@ -28,6 +30,10 @@ def test_every_documented_key_is_read():
     assert config.prices.task_value_by_class["triage"].value == 2.0
     assert config.prices.latency is not None
     assert config.prices.latency.value == pytest.approx(0.002)
+    assert config.prices.learning_signal is not None
+    assert config.prices.learning_signal.value == 0.5
+    assert config.prices.rollout is not None
+    assert config.prices.rollout.value == 0.3
     assert config.rules[0].reversible is False
     assert (config.declared("model"), config.declared("plan")) == ("U", None)
     assert config.quality is not None
@@ -47,6 +53,8 @@ def test_every_documented_key_is_read():
         ({"points": [{"name": "model"}]}, "points.0.identification is missing"),
         ({"points": [{"name": "a", "identification": "U"}] * 2}, "points names 'a' twice"),
         ({"cluster": "model"}, "cluster is 'model'"),
+        ({"prices": {"rollout": "0 USD/rollout"}}, "0 USD/rollout. Expected more than 0"),
+        ({"prices": {"learning_signal": "1 USD/rollout"}}, "unit 'USD/rollout'"),
     ],
 )
 def test_a_bad_key_or_value_is_one_sentence_that_names_it(data, message):
