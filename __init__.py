@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .estimators.policy_distribution import policy_cvar, policy_distribution
     from .estimators.policy_surplus import policy_surplus
     from .estimators.policy_value import policy_value
+    from .estimators.predictions.predictions import predictions
     from .estimators.prices.autonomy import autonomy_schedule
     from .estimators.prices.fit import fit_prices
     from .estimators.prices.layers import price_gaps
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .reports.inspection import inspect
     from .runs import audit, demo
     from .schemas.config import Config, load_config
-    from .schemas.records import Estimate, Estimates, Finding, Price, Prices
+    from .schemas.records import Estimate, Estimates, Finding, Prediction, Price, Prices
     from .schemas.store import Store, open_store
 
     __version__: str
@@ -43,6 +44,7 @@ _HOME: Final = {
     "Estimate": "schemas.records",
     "Estimates": "schemas.records",
     "Finding": "schemas.records",
+    "Prediction": "schemas.records",
     "Price": "schemas.records",
     "Prices": "schemas.records",
     "RiskSettings": "estimators.risk_records",
@@ -68,6 +70,7 @@ _HOME: Final = {
     "policy_distribution": "estimators.policy_distribution",
     "policy_surplus": "estimators.policy_surplus",
     "policy_value": "estimators.policy_value",
+    "predictions": "estimators.predictions.predictions",
     "price_gaps": "estimators.prices.layers",
     "production": "estimators.capital.production",
     "risk": "estimators.risk_asked",
@@ -82,6 +85,7 @@ __all__ = [
     "Estimate",
     "Estimates",
     "Finding",
+    "Prediction",
     "Price",
     "Prices",
     "RiskSettings",
@@ -109,6 +113,7 @@ __all__ = [
     "policy_distribution",
     "policy_surplus",
     "policy_value",
+    "predictions",
     "price_gaps",
     "production",
     "risk",

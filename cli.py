@@ -256,7 +256,8 @@ def diagnose(
 
     with reporting(quiet=quiet) as progress:
         findings = runs.diagnose_run(run, progress=progress)
-    _deliver(ctx, summary.of_findings(findings, rundir.read_meta(run).run_id, gate), json=json, quiet=quiet)
+    told = summary.of_findings(findings, rundir.read_predictions(run), rundir.read_meta(run).run_id, gate)
+    _deliver(ctx, told, json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice report run")

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from .errors import SchemaError
 from .estimators.prices.tables import prices_frame, prices_json
 from .schemas.files import atomic_path, write_text
-from .schemas.records import SAVINGS, VALUE_CURVE, Estimates, Finding, Price, Prices
+from .schemas.records import SAVINGS, VALUE_CURVE, Estimates, Finding, Prediction, Price, Prices, Reading
 from .schemas.tables import SCHEMA_VERSION, arrow_schema, check_version
 
 RUN: Final = "run.json"
@@ -32,7 +32,7 @@ REPORTS: Final = {"html": "report.html", "markdown": "report.md", "json": "repor
 OUTPUTS: Final[dict[str, tuple[str, ...]]] = {
     "estimate": tuple(f"{table}.parquet" for table in TABLES.values()),
     "prices": ("prices.json", "prices.parquet"),
-    "diagnose": ("findings.json", "findings.parquet"),
+    "diagnose": ("findings.json", "findings.parquet", "predictions.json"),
     "report": tuple(REPORTS.values()),
 }
 """Stage -> the files that it leaves, in the order of the stages."""
@@ -135,20 +135,39 @@ def read_prices(folder: Path) -> Prices:
     )
 
 
-def write_findings(folder: Path, findings: Sequence[Finding], *, run_id: str) -> None:
-    """Write findings.parquet and findings.json; when they change, the report is out of date and removed."""
+def write_findings(
+    folder: Path, findings: Sequence[Finding], predictions: Sequence[Prediction], *, run_id: str
+) -> None:
+    """Write findings.parquet, findings.json and predictions.json; when they change, the report is out of date
+    and removed."""
     head = {"schema_version": SCHEMA_VERSION, "run_id": run_id}
-    text = _json_text({**head, "findings": [f.to_dict() for f in findings]})
-    if not _holds(folder, {"findings.json": text}):
+    told = {"findings": findings, "predictions": predictions}
+    texts = {
+        f"{what}.json": _json_text({**head, what: [r.to_dict() for r in records]})
+        for what, records in told.items()
+    }
+    if not _holds(folder, texts):
         clear(folder, stage="diagnose")
         _write_frame(folder / "findings.parquet", records_frame(findings, Finding))
-        write_text(folder / "findings.json", text)
+        for name, text in texts.items():
+            write_text(folder / name, text)
 
 
 def read_findings(folder: Path) -> tuple[Finding, ...]:
     """The findings that `write_findings` left in `folder`."""
     data = _read_json(folder / "findings.json", verb="diagnose")
     return tuple(Finding(**row) for row in data["findings"])
+
+
+def read_predictions(folder: Path) -> tuple[Prediction, ...]:
+    """The verdicts that `write_findings` left in `folder`."""
+    data = _read_json(folder / "predictions.json", verb="diagnose")
+    return tuple(_prediction(row) for row in data["predictions"])
+
+
+def _prediction(row: dict[str, Any]) -> Prediction:
+    further, curve = (tuple(Reading(**one) for one in row.pop(name)) for name in ("further", "curve"))
+    return Prediction(**row, further=further, curve=curve)
 
 
 def write_report(folder: Path, record: dict[str, Any], **texts: str) -> None:

@@ -20,7 +20,7 @@ from . import rundir
 from .errors import ExportError, SchemaError
 from .schemas.config import Config, load_config, parse_config
 from .schemas.files import exclusive
-from .schemas.records import Estimates, Finding, Prices
+from .schemas.records import Estimates, Finding, Prediction, Prices
 from .schemas.store import MANIFEST, Store, open_store
 from .schemas.tables import SCHEMA_VERSION
 from .settings import config_dict
@@ -59,6 +59,7 @@ class Run:
     estimates: Estimates
     prices: Prices
     findings: tuple[Finding, ...]
+    predictions: tuple[Prediction, ...]
     manifest: dict[str, Any]
     truth: pl.DataFrame | None = None
 
@@ -219,7 +220,9 @@ def prices_run(folder: str | Path, *, progress: Progress | None = None) -> Price
 
 
 def diagnose_run(folder: str | Path, *, progress: Progress | None = None) -> tuple[Finding, ...]:
-    """The findings from the estimates and prices in `folder`, written there."""
+    """The findings from the estimates and prices in `folder`, written there with the paper's predictions
+    tested on the store."""
+    from .estimators.predictions.predictions import predictions
     from .reports.diagnose import diagnose
 
     folder = Path(folder)
@@ -227,7 +230,8 @@ def diagnose_run(folder: str | Path, *, progress: Progress | None = None) -> tup
     _tell(progress, "diagnose")
     est = rundir.read_estimates(folder, with_ledger=False)
     findings = diagnose(est, rundir.read_prices(folder), _config(meta))
-    rundir.write_findings(folder, findings, run_id=meta.run_id)
+    tested = predictions(_same_store(folder, meta), _config(meta), seed=meta.seed)
+    rundir.write_findings(folder, findings, tested, run_id=meta.run_id)
     return findings
 
 
@@ -245,6 +249,7 @@ def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _
         est=rundir.read_estimates(folder),
         prices=rundir.read_prices(folder),
         findings=rundir.read_findings(folder),
+        predictions=rundir.read_predictions(folder),
         manifest=store.manifest,
         provenance=provenance,
         truth=rundir.read_truth(folder),
@@ -261,6 +266,7 @@ def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _
         estimates=view.est,
         prices=view.prices,
         findings=view.findings,
+        predictions=view.predictions,
         manifest=store.manifest,
         truth=view.truth,
     )

@@ -16,18 +16,20 @@ from .errors import ConfigError, SchemaError
 from .exporting import Exported
 from .reports import numbers
 from .reports.escape import short, visible
+from .reports.evidence_line import evidence_line
 from .reports.exports.export import Difference, record_of
 from .reports.exports.made import Made
 from .reports.exports.offer import Offer, Row
 from .reports.headline import headline
 from .reports.ingested import refused_lines
 from .reports.inspection import Inspection
+from .reports.predicted import prediction_lines
 from .reports.privacy import without_small_cells
 from .reports.tables import Table, checks_table, findings_table, prices_table, unknown_prices
 from .reports.truth import truth_tables
 from .reports.view import RunView
 from .runs import Run
-from .schemas.records import Estimate, Estimates, Finding, Prices
+from .schemas.records import Estimate, Estimates, Finding, Prediction, Prices
 from .schemas.store import Store
 from .schemas.tables import TABLES
 from .settings import Setting
@@ -50,8 +52,6 @@ _UNGRADED: Final = {
 }
 _WIDTH: Final = 110
 """Characters per line of running text; fixed, so that the same run prints the same bytes."""
-_BAR_CHARS: Final = 40
-_BANDS: Final = (("A-C", "ABC", "#"), ("D bounds", "D", "="), ("N not identified", "N", "."))
 
 
 def of_run(run: Run, gate: exits.Gate) -> Answer:
@@ -60,7 +60,7 @@ def of_run(run: Run, gate: exits.Gate) -> Answer:
     first = headline(view.est, view.prices, view.findings)
     lines = [
         _scope(run),
-        _evidence(view.est.coverage),
+        evidence_line(view.est.coverage),
         "",
         *_wrapped(first.sentence()),
         "",
@@ -75,6 +75,7 @@ def of_run(run: Run, gate: exits.Gate) -> Answer:
         "headline": first.sentence(),
         "identified": run.identified,
         "findings": [finding.to_dict() for finding in view.findings],
+        "predictions": [p.to_dict() for p in run.predictions],
     }
     ending = _ending(identified=run.identified, gate_closed=gate.closes(run.findings))
     return Answer(
@@ -265,11 +266,14 @@ def _moved(d: Difference) -> str:
     return f"{d.change:8} {d.key}: {before} -> {after}{interval}{grade}{why}"
 
 
-def of_findings(findings: Sequence[Finding], run_id: str, gate: exits.Gate) -> Answer:
-    """The findings table, and every finding as data."""
+def of_findings(
+    findings: Sequence[Finding], tested: Sequence[Prediction], run_id: str, gate: exits.Gate
+) -> Answer:
+    """The findings table and the verdicts on the predictions, and all of both as data."""
+    lines = [line for text in prediction_lines(tested) for line in _wrapped(text, indent="  ")]
     return Answer(
-        data={"findings": [finding.to_dict() for finding in findings]},
-        text="\n".join(_findings(findings)),
+        data={"findings": [f.to_dict() for f in findings], "predictions": [p.to_dict() for p in tested]},
+        text="\n".join([*_findings(findings), *lines]),
         run_id=run_id,
         **_ending(identified=True, gate_closed=gate.closes(findings)),
     )
@@ -316,20 +320,6 @@ def _scope(run: Run) -> str:
     days = numbers.date_range(*run.estimates.window)
     kind = "simulated · " if run.truth is not None else ""
     return f"shadowprice · {kind}{days} · {decisions} decisions · run {run.run_id}"
-
-
-def _evidence(coverage: pl.DataFrame) -> str:
-    """The evidence bar: the share of spend, or of decisions where nothing is priced, by grade."""
-    spend = float(coverage["spend_usd"].sum())
-    weight = "spend_usd" if spend > 0 else "decisions"
-    total = float(coverage[weight].sum()) or 1.0
-    bar, words = "", list[str]()
-    for label, grades, char in _BANDS:
-        share = float(coverage.filter(pl.col("grade").is_in(list(grades)))[weight].sum()) / total
-        bar += char * round(share * _BAR_CHARS)
-        words.append(f"{label} {numbers.share(share)}")
-    of = f"of spend {numbers.usd(spend)}" if weight == "spend_usd" else "of decisions, none of them priced"
-    return f"Evidence  [{bar:<{_BAR_CHARS}}]  {' | '.join(words)}  {of}"
 
 
 def _findings(findings: Sequence[Finding], *, at_most: int | None = None) -> list[str]:

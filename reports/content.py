@@ -16,6 +16,7 @@ from .charts import Chart
 from .escape import short
 from .headline import Headline, headline
 from .names import mode_name, place_name, source, status_name
+from .predicted import prediction_charts, predictions_table
 from .saving_sections import saving_assumptions, saving_facts, saving_rows, saving_terms
 from .tables import (
     Table,
@@ -77,6 +78,8 @@ class Content:
     planes: tuple[Chart, ...]
     strips: tuple[Chart, ...]
     curve: Chart | None
+    predictions: Table
+    prediction_curves: tuple[Chart, ...]
     overlaps: tuple[Chart, ...]
     sections: tuple[Section, ...]
     sections_left_out: int
@@ -111,6 +114,8 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         planes=tuple(slices.planes(est, view.prices)),
         strips=price_charts.price_strips(view.prices),
         curve=price_charts.value_chart(view.prices.value_curve),
+        predictions=predictions_table(view.predictions),
+        prediction_curves=prediction_charts(view.predictions),
         overlaps=_overlaps(view),
         sections=tuple(_section(view, f, i) for i, f in enumerate(shown[:_MAX_SECTIONS], start=1)),
         sections_left_out=max(0, len(shown) - _MAX_SECTIONS),

@@ -31,6 +31,7 @@ def render(view: RunView, content: Content) -> str:
         "prices": [p.to_dict() for p in view.prices.prices],
         "value_curve": view.prices.value_curve.to_dicts(),
         "savings": view.prices.savings.to_dicts(),
+        "predictions": [p.to_dict() for p in view.predictions],
         "truth": truth_rows(view.truth),
         "ingest": view.manifest,
         "notes": list(est.notes),

@@ -34,6 +34,7 @@ def render(content: Content) -> str:
         *_section(content.break_evens, ""),
         *_section(content.checks, ""),
         *(part for chart in content.strips for part in _section(chart.table, "")),
+        *_section(content.predictions, ""),
         *(part for t in content.truth for part in _section(t, "")),
         *_section(content.coverage, ""),
         *_section(content.estimates, "No contrast could be looked at."),

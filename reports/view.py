@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from ..schemas.records import Estimates, Finding, Prices
+from ..schemas.records import Estimates, Finding, Prediction, Prices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +15,14 @@ class RunView:
     """One run as the report sees it.
 
     manifest: what ingest counted. provenance: run_id, seed, config, versions, input hashes,
-    schema_version. truth: contrasts of a simulated world (quantity, ate, ato, ...), or None for real logs.
+    schema_version. predictions: the paper's, tested on the store. truth: contrasts of a simulated world
+    (quantity, ate, ato, ...), or None for real logs.
     """
 
     est: Estimates
     prices: Prices
     findings: tuple[Finding, ...]
+    predictions: tuple[Prediction, ...] = ()
     manifest: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     truth: pl.DataFrame | None = None

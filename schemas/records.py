@@ -15,6 +15,7 @@ Estimand = Literal["ATO", "ATE", "ATE-trimmed", "bound", "not_identified"]
 Grade = Literal["A", "B", "C", "D", "N"]
 PriceSource = Literal["user", "break_even", "implied", "revealed", "fitted"]
 """Set by the user; effects set to zero; implied by a cap; revealed by behaviour; fitted to logs."""
+Verdict = Literal["supported", "contradicted", "inconclusive", "not_identified"]
 Status = Literal["found", "inconclusive", "none_found", "not_identified", "no_data"]
 
 QUANTITIES: Final[tuple[Quantity, ...]] = ("quality", "cost", "latency", "risk")
@@ -223,6 +224,77 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of findings.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One number beside a prediction: a point of its curve or a further test, with interval or with None.
+
+    p_value: one-sided, of no effect in the direction that the prediction names.
+    """
+
+    label: str
+    unit: str
+    value: float | None
+    lower: float | None = None
+    upper: float | None = None
+    p_value: float | None = None
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.lower is not None or self.upper is not None:
+            _check_interval(self.label, self.value, self.lower, self.upper)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One prediction of the paper as a test: its verdict, why, and the numbers that it rests on.
+
+    name: 'verifier', 'router' or 'congestion'. effect with lower, upper in `unit`: the tested number; None
+    where the verdict is not_identified. p_value: one-sided, of no effect. placebo_p: of the check that must
+    not move, None where there is none. stop: verifications in a task beyond which another one is not shown
+    to pay (verifier only). further: other tests beside the main one. curve: points to draw, in order, each
+    in the unit of its reading.
+    """
+
+    name: str
+    statement: str
+    verdict: Verdict
+    reason: str
+    layer: str
+    effect: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    unit: str | None = None
+    level: float | None = None
+    p_value: float | None = None
+    placebo_p: float | None = None
+    stop: int | None = None
+    n: int = 0
+    clusters: int = 0
+    grade: Grade = "N"
+    method: str = "none"
+    further: tuple[Reading, ...] = ()
+    curve: tuple[Reading, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_interval(self.name, self.effect, self.lower, self.upper)
+        if not self.reason:
+            raise SchemaError(f"a verdict {self.verdict} needs a reason", where=self.name)
+        unknown = self.verdict == "not_identified"
+        if unknown != (self.effect is None) or unknown != (self.grade == "N"):
+            expected = "no effect and grade N exactly where the verdict is not_identified"
+            raise SchemaError(f"{self.verdict} with grade {self.grade}", where=self.name, expected=expected)
+
+    def __str__(self) -> str:
+        if self.effect is None:
+            return f"{self.name}: {self.verdict}: {self.reason}"
+        ends = f"{self.effect:+.3g} [{self.lower:+.3g}, {self.upper:+.3g}] {self.unit}"
+        return f"{self.name}: {self.verdict}, {ends} (grade {self.grade}, n {self.n}): {self.reason}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of predictions.json."""
         return asdict(self)
 
 

@@ -17,6 +17,7 @@ PROMISED = {
     *("load_config", "open_store", "__version__", "scrutiny", "Scrutiny", "risk", "RiskSettings"),
     *("congestion_fingerprint", "frontier", "hit_rates", "production", "tier_menu"),
     *("autonomy_schedule", "congestion", "decision_risk", "price_gaps", "second_opinion"),
+    *("predictions", "Prediction"),
     *("policy_value", "policy_diagnostics", "policy_surplus", "policy_distribution", "policy_cvar"),
 }
 HEAVY = ("polars", "numpy", "duckdb", "sklearn", "pydantic", "typer", "rich", "altair", "scipy", "pyarrow")

@@ -6,12 +6,13 @@ Two placebos guard it: long contexts on other replicas, and those that come only
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ...schemas.records import Verdict
 from ..confidence import LEVEL, interval, upper_tail_p
 from ..gates import MIN_CLUSTERS, effective_clusters
 from .requests import Array, Ints, Requests, read_requests
@@ -19,7 +20,6 @@ from .windows import arrived, elsewhere
 from .within import demean, two_stage
 
 Mask = NDArray[np.bool_]
-Verdict = Literal["supported", "contradicted", "inconclusive", "not_identified"]
 
 WINDOW_S: Final = 60.0
 """Long contexts of the last minute are what a newcomer can meet."""
