@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .estimators.prices.fit import fit_prices
     from .estimators.prices.layers import price_gaps
     from .estimators.prices.tier_menu import tier_menu
+    from .estimators.regret.asked import regret
     from .estimators.risk_asked import decision_risk, risk
     from .estimators.risk_records import RiskSettings
     from .estimators.scrutiny import Scrutiny, scrutiny
@@ -73,6 +74,7 @@ _HOME: Final = {
     "predictions": "estimators.predictions.predictions",
     "price_gaps": "estimators.prices.layers",
     "production": "estimators.capital.production",
+    "regret": "estimators.regret.asked",
     "risk": "estimators.risk_asked",
     "scrutiny": "estimators.scrutiny",
     "second_opinion": "estimators.econml_learners",
@@ -116,6 +118,7 @@ __all__ = [
     "predictions",
     "price_gaps",
     "production",
+    "regret",
     "risk",
     "scrutiny",
     "second_opinion",

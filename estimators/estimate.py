@@ -38,6 +38,9 @@ from .manski import bounds
 from .moves import moves
 from .pairs import Pair, Valuation, pair, within_contexts
 from .problem import Problem, check_frame, problems
+from .regret.asked import asked
+from .regret.choice import Choice
+from .regret.regret import Refused, regret_frame
 from .scores import MIN_ARM, score
 from .stream import estimate_partitions
 
@@ -55,6 +58,7 @@ class _Parts:
     gains: list[pl.DataFrame] = field(default_factory=list)
     overlap: list[pl.DataFrame] = field(default_factory=list)
     questions: list[frames.Question] = field(default_factory=list)
+    choices: list[Choice | Refused] = field(default_factory=list)
 
 
 def estimate(
@@ -99,6 +103,7 @@ def estimate(
                 f"{problem.layer}.{problem.decision_point}: {name} comes only with some actions: no context"
                 for name in problem.left_out
             ]
+        recoverable = regret_frame(parts.choices)
     if progress:
         progress(len(tasks), len(tasks), "done")
     rows = frames.stack(parts.ledger, frames.empty("ledger"))
@@ -114,6 +119,7 @@ def estimate(
         window=frames.window(frame),
         notes=tuple(notes),
         consumption=consumption(frame, config),
+        regret=recoverable,
     )
 
 
@@ -141,11 +147,13 @@ def _one_point(problem: Problem, baseline: str | None, config: Config, seed: int
     names = usable_arms(problem)
     blocked = no_contrast(problem)
     if blocked is not None:
+        parts.choices.append(asked(problem, None, config, seed=seed))
         if len(problem.arms) > 1 and judged.advice:
             _refuse_all(problem, baseline, value, f"{blocked}. {judged.advice}", parts)
         return
     rule = find_rule(problem)
     scores = None if rule is not None or repeats_contexts(problem) else score(problem, seed=seed)
+    parts.choices.append(asked(problem, scores, config, seed=seed))
     for action, base in contrasts_of(problem, names, baseline):
         if rule is not None:
             _at_cutoff(problem, rule, action, base, value, config, seed, parts)

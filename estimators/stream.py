@@ -30,6 +30,7 @@ from .ledger import calibrated_groups, ledger_rows
 from .moves import moves
 from .pairs import Pair, pair
 from .problem import Problem, check_frame, problems
+from .regret.asked import regret
 from .scores import score
 from .states import ContrastState, add, bucket_codes, contrast_state
 
@@ -87,7 +88,7 @@ def estimate_partitions(
     cluster, and leaves a state per contrast and segment; states add, clusters by bucket, so that a cluster
     may span partitions. Rule, contrasts and segments are those of the first partition of each decision
     point. The frame `ledger` of the result is empty. There is no trimming: a contrast without overlap is
-    refused.
+    refused. Regret is that of a sample of whole sessions.
 
     Raises: SchemaError as `estimate`.
     """
@@ -214,6 +215,7 @@ def _summary(run: _Run, source: pl.LazyFrame, config: Config, seed: int) -> Esti
         window=frames.window(source.select(wanted)),
         notes=tuple(run.notes),
         consumption=consumption(source, config),
+        regret=regret(source, config, seed),
     )
 
 

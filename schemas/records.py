@@ -49,6 +49,33 @@ that undoing it would have saved over the window. The first six and the cluster 
 decisions: those it is about, and paid_usd what they cost; n: rows that were measured. note: what to say
 beside the dollars; doubt: why they are not a finding yet. Where nothing is known, usd is null with a reason.
 """
+REGRET: Final = {
+    "layer": pl.String,
+    "decision_point": pl.String,
+    "value_usd": pl.Float64,
+    "lower_usd": pl.Float64,
+    "upper_usd": pl.Float64,
+    "level": pl.Float64,
+    "spend_usd": pl.Float64,
+    "spend_lower": pl.Float64,
+    "spend_upper": pl.Float64,
+    "decisions": pl.Float64,
+    "left_out": pl.Float64,
+    "n": pl.Int64,
+    "clusters": pl.Int64,
+    "blocks": pl.Int64,
+    "order": pl.String,
+    "grade": pl.String,
+    "method": pl.String,
+    "reason": pl.String,
+}
+"""Columns of Estimates.regret, dollars over the window of the logs.
+
+value_usd: what policies learned from the log's context would have gained. lower_usd, upper_usd: one-sided
+bounds, each at `level`, on what the best policy would have gained; the first may be below 0. spend_usd: what
+the learned policies would spend more, with a two-sided interval at `level`. decisions: that the row speaks
+for; left_out: that it does not. order: of the clusters in their blocks, 'time' or 'hash' of their ids.
+"""
 GRADES: Final[tuple[Grade, ...]] = ("A", "B", "C", "D", "N")
 
 
@@ -312,6 +339,8 @@ class Estimates:
     window: first and last timestamp as ISO text, or None.
     consumption: per capped quantity ('cost', 'latency', 'risk') the mean per decision with `lower`,
     `upper`, `n` rows standing for `decisions`; empty when no cap has to be judged.
+    regret: per decision point, and under layer 'all' for all of them, what the best use of the logged context
+    would have gained, between bounds: columns REGRET.
     """
 
     contrasts: pl.DataFrame
@@ -325,6 +354,7 @@ class Estimates:
     window: tuple[str | None, str | None] = (None, None)
     notes: tuple[str, ...] = field(default=())
     consumption: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONSUMPTION))
+    regret: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REGRET))
 
     def where(self, **columns: str) -> list[Estimate]:
         """The contrasts whose columns equal the given values, as records.
