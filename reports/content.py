@@ -102,7 +102,7 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         evidence=charts.evidence_bar(est.coverage),
         spend=_spend(est.coverage),
         headline=head,
-        findings=findings_table(found),
+        findings=findings_table(found, moves=False),
         nothing=_nothing(found),
         break_evens=break_even_table(view.prices),
         checks=checks_table(found, NOT_CHECKED),

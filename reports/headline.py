@@ -20,7 +20,8 @@ _MIN_DAYS: Final = 7.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """title: the number, or that there is none. given: prices. basis: what it assumes. per_month: scaled.
+    """title: the number, or that there is none. given: prices, each with its slice. at: the same in a few
+    words. basis: what it assumes. per_month: scaled.
 
     excluded: what is not in the number (inconclusive rows, unpriced tokens).
     """
@@ -29,6 +30,7 @@ class Headline:
     title: str
     interval: str
     given: str
+    at: str
     basis: str
     per_month: str
     excluded: str
@@ -62,6 +64,7 @@ def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Hea
         title=_title(total, findings, prices),
         interval=_interval(total, est),
         given=_given(prices),
+        at=_at(prices),
         basis=_basis(counted, findings),
         per_month=_per_month(total, est),
         excluded=_excluded(est, findings),
@@ -93,13 +96,27 @@ def _given(prices: Prices) -> str:
         for p in prices.named("task_value")
         if p.value is not None
     ]
-    if not values:
-        return ""
-    for name, term in (("latency_price", "latency"), ("risk_price", "risk")):
-        for p in prices.named(name):
-            is_set = p.value is not None
-            values.append(f"{p.symbol} = {p.value:g} {p.unit}" if is_set else f"{term} not priced")
-    return "at " + ", ".join(values)
+    return f"at {', '.join((*values, *_of_harm(prices)))}" if values else ""
+
+
+def _at(prices: Prices) -> str:
+    """The prices in a few words: a range where V differs from slice to slice."""
+    known = [p for p in prices.named("task_value") if p.value is not None]
+    if len(known) < 2:
+        return _given(prices)
+    values = [p.value for p in known if p.value is not None]
+    lowest, highest = min(values), max(values)
+    size = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
+    return f"at {', '.join((f'V = {size} {known[0].unit} in {len(known)} slices', *_of_harm(prices)))}"
+
+
+def _of_harm(prices: Prices) -> list[str]:
+    """The prices of waiting and of harm, or that they are not set."""
+    return [
+        f"{p.symbol} = {p.value:g} {p.unit}" if p.value is not None else f"{term} not priced"
+        for name, term in (("latency_price", "latency"), ("risk_price", "risk"))
+        for p in prices.named(name)
+    ]
 
 
 def _basis(counted: Sequence[Finding], findings: Sequence[Finding]) -> str:
