@@ -31,6 +31,7 @@ from .tables import (
     prices_table,
     table,
 )
+from .tornado import tornado
 from .truth import truth_tables
 from .view import RunView
 
@@ -74,6 +75,7 @@ class Content:
     checks: Table
     forest: Chart | None
     waterfall: Chart | None
+    tornado: Chart | None
     planes: tuple[Chart, ...]
     strips: tuple[Chart, ...]
     curve: Chart | None
@@ -108,6 +110,7 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         checks=checks_table(found, NOT_CHECKED),
         forest=charts.forest(found),
         waterfall=charts.waterfall(est, found, head),
+        tornado=tornado(est, view.prices, found),
         planes=tuple(slices.planes(est, view.prices)),
         strips=price_charts.price_strips(view.prices),
         curve=price_charts.value_chart(view.prices.value_curve),

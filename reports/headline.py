@@ -43,16 +43,20 @@ class Headline:
         return " ".join(f"{p}." for p in parts if p)
 
 
-def recoverable(est: Estimates, findings: Sequence[Finding]) -> Total | None:
-    """Dollars over the union of the gains of counted findings, with a joint interval; None without any."""
+def counted_gains(est: Estimates, findings: Sequence[Finding]) -> pl.DataFrame:
+    """The rows of Estimates.gains that belong to counted findings."""
     keys = [
         (f.layer, f.decision_point, f.segment, f.action, f.baseline, f.direction)
         for f in findings
         if f.status == "found" and f.counted
     ]
     chosen = pl.DataFrame(keys, schema=dict.fromkeys(GAIN_KEYS, pl.String), orient="row")
-    rows = est.gains.join(chosen, on=list(GAIN_KEYS), how="semi", maintain_order="left")
-    return total_gain(rows, level=est.level)
+    return est.gains.join(chosen, on=list(GAIN_KEYS), how="semi", maintain_order="left")
+
+
+def recoverable(est: Estimates, findings: Sequence[Finding]) -> Total | None:
+    """Dollars over the union of the gains of counted findings, with a joint interval; None without any."""
+    return total_gain(counted_gains(est, findings), level=est.level)
 
 
 def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Headline:

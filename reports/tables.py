@@ -62,7 +62,7 @@ def money(f: Finding) -> str:
 
 
 def findings_table(findings: Sequence[Finding], *, moves: bool = True) -> Table:
-    """What was found or is open, in rank order; without `moves`, a move that 'do' names is not named twice."""
+    """What was found or is open, in rank order; without `moves`, a move that 'do' names stands there only."""
     rows = [
         (
             i,

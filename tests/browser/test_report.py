@@ -17,9 +17,7 @@ AUDIT: Final = "rules => axe.run(document, {runOnly: {type: 'tag', values: rules
 WIDER: Final = """() => [...document.querySelectorAll('body *')]
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.scroll, .drawing'))
   .map(e => e.outerHTML.slice(0, 120))"""
-SEEN: Final = (
-    "e => { const b = e.getBoundingClientRect(); return b.width > 0 && b.height > 0 && b.top >= 0; }"
-)
+SEEN: Final = "e => (b => b.width > 0 && b.height > 0 && b.top >= 0)(e.getBoundingClientRect())"
 
 
 @pytest.fixture(scope="module")
