@@ -13,6 +13,7 @@ from ..schemas.records import GRADES, Estimate, Grade
 from ..schemas.tables import arrow_schema
 from .confidence import LEVEL
 from .contrasts import SegmentResult
+from .gains import SUMMED
 from .manski import Bounds
 from .moves import Move
 from .pairs import NET, Pair, Valuation
@@ -46,8 +47,7 @@ GAINS: Final = pl.DataFrame(
         **_CONTRAST,
         "direction": pl.String,
         "cluster": pl.String,
-        "usd": pl.Float64,
-        "decisions": pl.Float64,
+        **dict.fromkeys(SUMMED, pl.Float64),
     }
 )
 OVERLAP: Final = pl.DataFrame(
@@ -151,19 +151,20 @@ def joint(pair: Pair, segment: str, result: SegmentResult) -> pl.DataFrame:
 
 
 def gains(pair: Pair, segment: str, move: Move) -> pl.DataFrame:
-    """Dollars gained and decisions moved per cluster."""
+    """Dollars gained, in all and by term, and decisions moved per cluster."""
     count = len(pair.problem.cluster_ids)
     cluster = pair.problem.cluster[move.rows]
     usd = np.bincount(cluster, weights=move.usd, minlength=count)
     decisions = np.bincount(cluster, weights=move.share, minlength=count)
+    by_term = [np.bincount(cluster, weights=term, minlength=count) for term in move.terms.T]
     held = decisions > 0
+    sums = dict(zip(SUMMED, (usd, decisions, *by_term), strict=True))
     return pl.DataFrame(
         {
             "cluster": np.array(pair.problem.cluster_ids)[held].tolist(),
-            "usd": usd[held],
-            "decisions": decisions[held],
+            **{name: values[held] for name, values in sums.items()},
         },
-        schema={"cluster": pl.String, "usd": pl.Float64, "decisions": pl.Float64},
+        schema={"cluster": pl.String, **dict.fromkeys(SUMMED, pl.Float64)},
     ).with_columns(
         pl.lit(move.direction).alias("direction"),
         *(pl.lit(v).alias(k) for k, v in _names(pair, segment).items()),

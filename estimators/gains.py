@@ -10,6 +10,9 @@ import polars as pl
 
 from .confidence import LEVEL, interval, upper_tail_p
 
+TERMS: Final = ("quality_usd", "cost_usd", "latency_usd", "risk_usd")
+"""Columns of Estimates.gains that hold its dollars by term of Eq. 1; they add up to `usd`."""
+SUMMED: Final = ("usd", "decisions", *TERMS)
 GAIN_KEYS: Final = ("layer", "decision_point", "segment", "action", "baseline", "direction")
 
 

@@ -24,6 +24,7 @@ class Move:
     """direction: 'over' moves decisions that took the action to the baseline, 'under' the reverse.
 
     rows: (m,) positions. share: (m,) decisions moved that each row stands for. usd: (m,) dollars gained.
+    terms: (m, 4) the same dollars by term of Eq. 1 (V dQ, -dC, -lambda dL, -rho dR); they add up to `usd`.
     weight, weight_square: sums of the weights and of their squares over the rows of the other arm, whose
     outcomes say what would happen.
     """
@@ -32,6 +33,7 @@ class Move:
     rows: Ints
     share: Array
     usd: Array
+    terms: Array
     weight: float
     weight_square: float
 
@@ -48,6 +50,8 @@ def moves(pair: Pair, rows: Mask) -> Iterator[Move]:
     took it (ATT), over the decisions where both actions had a propensity of at least one per cent.
     """
     used = np.flatnonzero(rows & (np.minimum(pair.e_a, pair.e_b) >= _FLOOR))
+    prices = pair.value.weights(used)
+    by_term = np.where(prices == 0.0, 0.0, pair.d[used, :NET] * prices)
     e_a, e_b, weight = pair.e_a[used], pair.e_b[used], pair.problem.weight[used]
     for direction, own, other, took_other, sign in (
         ("over", e_a, e_b, pair.took_b[used], -1.0),
@@ -59,6 +63,7 @@ def moves(pair: Pair, rows: Mask) -> Iterator[Move]:
             rows=used,
             share=own * weight,
             usd=own * weight * sign * pair.d[used, NET],
+            terms=(own * weight * sign)[:, None] * by_term,
             weight=float(ratio.sum()),
             weight_square=float((ratio**2).sum()),
         )

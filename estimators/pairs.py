@@ -30,7 +30,7 @@ class Valuation:
     latency_price: float
     risk_price: float
 
-    def weights(self, rows: Mask | slice = slice(None)) -> Array:
+    def weights(self, rows: Mask | Ints | slice = slice(None)) -> Array:
         """Weights (m, 4) of (dQ, dC, dL, dR) in the net marginal value (paper Eq. 1)."""
         v = self.task_value[rows]
         fixed = np.broadcast_to([-1.0, -self.latency_price, -self.risk_price], (v.size, 3))

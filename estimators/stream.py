@@ -24,6 +24,7 @@ from .confidence import LEVEL
 from .consumption import consumption
 from .contrasts import estimate_segment
 from .cutoff_rule import find_rule
+from .gains import SUMMED
 from .gates import MIN_ESS
 from .identification import identification, no_contrast
 from .ledger import calibrated_groups, ledger_rows
@@ -194,7 +195,7 @@ def _one_contrast(contrast: Pair, plan: _Plan, config: Config, seed: int, run: _
 def _by_bucket(gains: pl.DataFrame) -> pl.DataFrame:
     codes = bucket_codes(tuple(gains["cluster"].to_list()))
     named = pl.Series("cluster", [f"bucket-{c:04d}" for c in codes.tolist()], dtype=pl.String)
-    return gains.with_columns(named).group_by(*_GAIN_COLUMNS).agg(pl.col("usd", "decisions").sum())
+    return gains.with_columns(named).group_by(*_GAIN_COLUMNS).agg(pl.col(*SUMMED).sum())
 
 
 def _summary(run: _Run, source: pl.LazyFrame, config: Config, seed: int) -> Estimates:
@@ -245,7 +246,7 @@ def _supported(run: _Run, identified: set[Key]) -> pl.DataFrame:
 
 
 def _added_gains(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(parts).group_by(*_GAIN_COLUMNS).agg(pl.col("usd", "decisions").sum())
+    return pl.concat(parts).group_by(*_GAIN_COLUMNS).agg(pl.col(*SUMMED).sum())
 
 
 def _added_coverage(parts: list[pl.DataFrame]) -> pl.DataFrame:

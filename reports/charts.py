@@ -14,7 +14,7 @@ from . import numbers as fmt
 from .escape import short
 from .headline import Headline
 from .names import mode_name, place_name, status_name
-from .svg import draw, ink, styled
+from .svg import bar, draw, ink, styled
 from .tables import Table, money, table
 
 Values = list[dict[str, Any]]
@@ -23,10 +23,7 @@ _LABEL: Final = 44
 """Characters of a name that fit beside a chart."""
 _MAX_FINDINGS: Final = 15
 _MAX_STEPS: Final = 8
-_MIN_LABELLED: Final = 0.09
-"""A narrower part of the evidence bar has no room for its label."""
 WIDE: Final = 620
-_BAR: Final = 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,50 +45,15 @@ def evidence_bar(coverage: pl.DataFrame) -> Chart | None:
     whole = float(sum(totals.values()))
     if whole <= 0:
         return None
-    parts: Values = []
-    start = 0.0
-    for grade in GRADES:
-        size = float(totals.get(grade, 0.0)) / whole
-        if size > 0:
-            label = f"{grade} {fmt.share(size)}" if size >= _MIN_LABELLED else ""
-            parts.append({"grade": grade, "start": start, "end": start + size, "label": label})
-            start += size
+    shares = [(g, float(totals.get(g, 0.0)) / whole) for g in GRADES if totals.get(g, 0.0) > 0]
     known = sum(float(totals.get(g, 0.0)) for g in "ABC") / whole
     verb = "has" if what == "spend" else "have"
     title = f"{fmt.share(known)} of {what} {verb} an estimate (grades A to C)"
-    rows = [
-        (
-            p["grade"],
-            fmt.GRADE_MEANING[p["grade"]],
-            fmt.share(p["end"] - p["start"]),
-            _amount(totals[p["grade"]], what),
-        )
-        for p in parts
-    ]
-    strong = [p["grade"] for p in parts if p["grade"] in "AB"]
-    fills = alt.Scale(domain=list(GRADES), range=[ink(f"grade-{g.lower()}") for g in GRADES])
-    data = alt.InlineData(values=[{**p, "mid": (p["start"] + p["end"]) / 2} for p in parts])
-    bars = alt.Chart(data).mark_rect(stroke=ink("paper"), strokeWidth=2)
-    bars = bars.encode(
-        x=alt.X("start:Q", axis=None, scale=alt.Scale(domain=[0, 1])),
-        x2="end:Q",
-        y=alt.value(0),
-        y2=alt.value(_BAR),
-        color=alt.Color("grade:N", scale=fills, legend=None),
-    )
-    tone = alt.condition(
-        alt.FieldOneOfPredicate(field="grade", oneOf=strong),
-        alt.value(ink("on-strong")),
-        alt.value(ink("on-weak")),
-    )
-    text = (
-        alt.Chart(data)
-        .mark_text(fontSize=13, fontWeight=600)
-        .encode(x="mid:Q", y=alt.value(_BAR / 2), text="label:N", color=tone)
-    )
-    svg = draw(styled(alt.layer(bars, text), width=WIDE, height=_BAR), label=title, name="evidence")
+    rows = [(g, fmt.GRADE_MEANING[g], fmt.share(size), _amount(totals[g], what)) for g, size in shares]
     return Chart(
-        title=title, svg=svg, table=table("Evidence", f"@grade|meaning|#share of {what}|#{what}", rows)
+        title=title,
+        svg=bar(shares, label=title),
+        table=table("Evidence", f"@grade|meaning|#share of {what}|#{what}", rows),
     )
 
 

@@ -32,6 +32,7 @@ from .tables import (
     prices_table,
     table,
 )
+from .tornado import tornado
 from .truth import truth_tables
 from .view import RunView
 
@@ -75,6 +76,7 @@ class Content:
     checks: Table
     forest: Chart | None
     waterfall: Chart | None
+    tornado: Chart | None
     planes: tuple[Chart, ...]
     strips: tuple[Chart, ...]
     curve: Chart | None
@@ -105,12 +107,13 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         evidence=charts.evidence_bar(est.coverage),
         spend=_spend(est.coverage),
         headline=head,
-        findings=findings_table(found),
+        findings=findings_table(found, moves=False),
         nothing=_nothing(found),
         break_evens=break_even_table(view.prices),
         checks=checks_table(found),
         forest=charts.forest(found),
         waterfall=charts.waterfall(est, found, head),
+        tornado=tornado(est, view.prices, found),
         planes=tuple(slices.planes(est, view.prices)),
         strips=price_charts.price_strips(view.prices),
         curve=price_charts.value_chart(view.prices.value_curve),

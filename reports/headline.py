@@ -23,7 +23,8 @@ _MIN_DAYS: Final = 7.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """title: the number, or that there is none. given: prices. basis: what it assumes. per_month: scaled.
+    """title: the number, or that there is none. given: prices, each with its slice. at: the same in a few
+    words. basis: what it assumes. per_month: scaled.
 
     excluded: what is not in the number (inconclusive rows, unpriced tokens).
     """
@@ -32,6 +33,7 @@ class Headline:
     title: str
     interval: str
     given: str
+    at: str
     basis: str
     per_month: str
     excluded: str
@@ -44,10 +46,12 @@ class Headline:
         return " ".join(f"{p}." for p in parts if p)
 
 
-def recoverable(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Total | None:
-    """Dollars over the union of the gains of counted findings, with a joint interval; None without any.
+def counted_gains(
+    est: Estimates, prices: Prices, findings: Sequence[Finding]
+) -> tuple[pl.DataFrame, tuple[pl.DataFrame, ...]]:
+    """The rows of counted findings in Estimates.gains, and those of Prices.savings place by place.
 
-    Gains of moves share clusters (tenants or sessions); the savings of each other place have their own.
+    Gains of moves share clusters (tenants or sessions); the savings of each place have clusters of their own.
     """
     keys = [
         (f.layer, f.decision_point, f.segment, f.action, f.baseline, f.direction)
@@ -59,8 +63,13 @@ def recoverable(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> 
         rows.join(chosen, on=list(GAIN_KEYS), how="semi", maintain_order="left").drop_nulls("usd")
         for rows in (est.gains, prices.savings)
     )
-    places = saved.partition_by("layer", "decision_point", maintain_order=True)
-    return total_gain(moved, *places, level=est.level)
+    return moved, tuple(saved.partition_by("layer", "decision_point", maintain_order=True))
+
+
+def recoverable(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Total | None:
+    """Dollars over the union of the gains of counted findings, with a joint interval; None without any."""
+    moved, saved = counted_gains(est, prices, findings)
+    return total_gain(moved, *saved, level=est.level)
 
 
 def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Headline:
@@ -72,6 +81,7 @@ def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Hea
         title=_title(total, findings, prices),
         interval=_interval(total, est),
         given=_given(prices, total),
+        at=_at(prices, total),
         basis=_basis(counted, findings),
         per_month=_per_month(total, est),
         excluded=_excluded(est, findings),
@@ -105,14 +115,29 @@ def _given(prices: Prices, total: Total | None) -> str:
     ]
     if not values and total is None:
         return ""
-    values = values or ["V not set"]
-    for name, term in (("latency_price", "latency"), ("risk_price", "risk")):
-        for p in prices.named(name):
-            is_set = p.value is not None
-            values.append(f"{p.symbol} = {p.value:g} {p.unit}" if is_set else f"{term} not priced")
-    for name in TRAINING_PRICES:
-        values += [f"{p.symbol} = {p.value:g} {p.unit}" for p in prices.named(name)]
-    return "at " + ", ".join(values)
+    return f"at {', '.join((*(values or ['V not set']), *_of_harm(prices)))}"
+
+
+def _at(prices: Prices, total: Total | None) -> str:
+    """The prices in a few words: a range where V differs from slice to slice."""
+    known = [p for p in prices.named("task_value") if p.value is not None]
+    if len(known) < 2:
+        return _given(prices, total)
+    values = [p.value for p in known if p.value is not None]
+    lowest, highest = min(values), max(values)
+    size = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
+    return f"at {', '.join((f'V = {size} {known[0].unit} in {len(known)} slices', *_of_harm(prices)))}"
+
+
+def _of_harm(prices: Prices) -> list[str]:
+    """The prices of waiting and of harm, or that they are not set, and those of training where they are."""
+    told = [
+        f"{p.symbol} = {p.value:g} {p.unit}" if p.value is not None else f"{term} not priced"
+        for name, term in (("latency_price", "latency"), ("risk_price", "risk"))
+        for p in prices.named(name)
+    ]
+    training = [p for name in TRAINING_PRICES for p in prices.named(name)]
+    return [*told, *(f"{p.symbol} = {p.value:g} {p.unit}" for p in training)]
 
 
 def _basis(counted: Sequence[Finding], findings: Sequence[Finding]) -> str:

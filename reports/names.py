@@ -21,10 +21,16 @@ def status_name(finding: Finding) -> str:
 
 def place_name(finding: Finding) -> str:
     """Layer, slice and move of a finding."""
-    head = f"{finding.layer} · {finding.segment if finding.segment != 'all' else 'all decisions'}"
     if finding.action is None:
         return f"{finding.layer} · {finding.decision_point}"
-    return f"{head} · {source(finding)} → {target(finding)}"
+    return f"{slice_name(finding)} · {source(finding)} → {target(finding)}"
+
+
+def slice_name(finding: Finding) -> str:
+    """Layer and slice of a finding, where the move stands beside it."""
+    if finding.action is None:
+        return place_name(finding)
+    return f"{finding.layer} · {finding.segment if finding.segment != 'all' else 'all decisions'}"
 
 
 def source(finding: Finding) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from typing import Any, Final
 
 import altair as alt
@@ -36,6 +37,10 @@ _PAINTED: Final = ("fill", "stroke", "fill-opacity", "stroke-opacity", "opacity"
 _LINED: Final = ("stroke-width", "stroke-dasharray", "text-anchor", "font-size", "font-weight")
 _KEPT: Final = frozenset((*_PLACED, *_PAINTED, *_LINED))
 _SIZE: Final = re.compile(r"-?\d+\.\d{2,}")
+_BAR: Final = 30
+"""Height of the evidence bar in px."""
+_MIN_LABELLED: Final = 0.04
+"""A narrower part of the evidence bar has no room for its letter."""
 _SPACE: Final = "{http://www.w3.org/2000/svg}"
 
 
@@ -77,6 +82,26 @@ def draw(chart: Drawing, *, label: str, name: str) -> str:
     _strip(root, name)
     root.set("role", "img")
     root.set("aria-label", label)
+    return ET.tostring(root, encoding="unicode")
+
+
+def bar(shares: Sequence[tuple[str, float]], *, label: str) -> str:
+    """The SVG text of one bar whose parts are grades with their share of the whole, as wide as the page.
+
+    Places are percentages, so that the letters keep their size on a narrow screen.
+    """
+    root = ET.Element("svg", {"width": "100%", "height": f"{_BAR}", "role": "img", "aria-label": label})
+    start = 0.0
+    for grade, share in shares:
+        place = {"x": f"{100 * start:.2f}%", "width": f"{100 * share:.2f}%", "height": f"{_BAR}"}
+        fill = {"fill": f"var(--grade-{grade.lower()})", "stroke": "var(--paper)", "stroke-width": "2"}
+        ET.SubElement(root, "rect", {**place, **fill})
+        if share >= _MIN_LABELLED:
+            tone = "var(--on-strong)" if grade in "AB" else "var(--on-weak)"
+            at = {"x": f"{100 * (start + share / 2):.2f}%", "y": f"{_BAR / 2 + 4.5:g}"}
+            style = {"fill": tone, "text-anchor": "middle", "font-size": "13", "font-weight": "600"}
+            ET.SubElement(root, "text", {**at, **style}).text = grade
+        start += share
     return ET.tostring(root, encoding="unicode")
 
 

@@ -12,7 +12,7 @@ import polars as pl
 from ..schemas.records import QUANTITIES, Estimates, Finding, Prices
 from . import numbers as fmt
 from .escape import short, visible
-from .names import mode_name, place_name, status_name
+from .names import mode_name, place_name, slice_name, status_name
 
 Kind = Literal["text", "number", "grade", "status"]
 
@@ -61,13 +61,13 @@ def money(f: Finding) -> str:
     return f"{fmt.usd(f.usd)} {fmt.bracket(fmt.usd(f.usd_lower), fmt.usd(f.usd_upper))}"
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
-    """What was found or is open, in rank order."""
+def findings_table(findings: Sequence[Finding], *, moves: bool = True) -> Table:
+    """What was found or is open, in rank order; without `moves`, a move that 'do' names stands there only."""
     rows = [
         (
             i,
             mode_name(f.mode),
-            place_name(f),
+            place_name(f) if moves or not f.counted else slice_name(f),
             money(f),
             f"{100 * f.level:.1f} %".replace(".0", "") if f.level else None,
             f.grade,

@@ -333,7 +333,8 @@ class Estimates:
     joint: per contrast the mean vector `theta` (quality, cost, latency, risk; NaN where not
     identified) and its covariance `cov` (16 numbers, row by row), with `df`, `estimand`, `grade`.
     gains: per contrast, direction and cluster the dollars `usd` gained by switching: 'over' moves
-    decisions that took `action` to `baseline`, 'under' the reverse.
+    decisions that took `action` to `baseline`, 'under' the reverse. `quality_usd`, `cost_usd`,
+    `latency_usd` and `risk_usd` are its terms of Eq. 1 at the prices of the run, and add up to it.
     coverage: per layer, decision point and grade: decisions, spend_usd, unpriced_tokens, reason.
     overlap: per contrast, arm and propensity bin: count.
     window: first and last timestamp as ISO text, or None.

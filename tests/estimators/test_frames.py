@@ -10,7 +10,7 @@ import pytest
 import shadowprice as sp
 from asking import PRICED, estimated, one, priced
 from shadowprice.estimators.frames import window
-from shadowprice.estimators.gains import total_gain
+from shadowprice.estimators.gains import TERMS, total_gain
 from worlds import COST_GAP, LARGE, SMALL, router_world, threshold_world
 
 
@@ -92,6 +92,23 @@ def test_dollars_stand_for_the_decisions_that_the_log_did_not_keep() -> None:
     full, half = (estimated(f, PRICED).gains for f in (frame, frame.with_columns(keep_prob=pl.lit(0.5))))
     for column in ("usd", "decisions"):
         assert half[column].sum() == pytest.approx(2 * full[column].sum())
+
+
+def test_dollars_add_up_from_their_terms_each_at_its_own_price() -> None:
+    """Kills a term that is left out, and one that another price scales: V is doubled, λ and ρ are not."""
+    frame = router_world(0, n=600).frame
+    once, twice = (
+        estimated(frame, priced(task_value=f"{v} USD/task", latency="0.01 USD/s", risk="5 USD/event")).gains
+        for v in (2, 4)
+    )
+    for gains in (once, twice):
+        assert gains.select(pl.sum_horizontal(*TERMS)).to_series().to_list() == pytest.approx(
+            gains["usd"].to_list()
+        )
+    assert twice["quality_usd"].to_list() == pytest.approx((2 * once["quality_usd"]).to_list())
+    for term in TERMS[1:]:
+        assert once[term].abs().sum() > 0
+        assert twice[term].to_list() == pytest.approx(once[term].to_list())
 
 
 def test_gains_of_both_directions_weigh_the_same_net_value() -> None:

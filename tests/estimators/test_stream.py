@@ -10,6 +10,7 @@ import pytest
 import shadowprice as sp
 from asking import priced
 from shadowprice.estimators.choices import valuation
+from shadowprice.estimators.gains import SUMMED
 from shadowprice.estimators.pairs import Pair, pair
 from shadowprice.estimators.problem import problems
 from shadowprice.estimators.scores import score
@@ -94,7 +95,7 @@ def test_one_partition_gives_the_numbers_of_memory(tmp_path: Path) -> None:
     )
     assert streamed.coverage.equals(memory.coverage)
     assert streamed.window == memory.window
-    for usd in ("usd", "decisions"):
+    for usd in SUMMED:
         assert streamed.gains[usd].sum() == pytest.approx(memory.gains[usd].sum())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from shadowprice.estimators.gains import TERMS
 from shadowprice.schemas.config import Config, parse_config
 from shadowprice.schemas.records import QUANTITIES, Estimates, Grade
 from shadowprice.schemas.tables import arrow_schema
@@ -170,16 +171,22 @@ def _gains(cases: tuple[Case, ...], config: Config, seed: int) -> pl.DataFrame:
                         "baseline": c.baseline,
                         "direction": direction,
                         "cluster": f"tenant-{g:03d}",
-                        "usd": float(sign * per_decision[g] * moved),
+                        **_terms(c, config, float(sign * per_decision[g] * moved), sign * moved),
                         "decisions": moved,
                     }
                 )
     kinds = {
         **_texts("layer", "decision_point", "segment", "action", "baseline", "direction", "cluster"),
-        "usd": pl.Float64,
-        "decisions": pl.Float64,
+        **dict.fromkeys(("usd", *TERMS, "decisions"), pl.Float64),
     }
     return pl.DataFrame(rows, schema=kinds)
+
+
+def _terms(case: Case, config: Config, usd: float, moved: float) -> dict[str, float]:
+    """Dollars by term of Eq. 1: cost, latency and risk at their means, the noise of a cluster in quality."""
+    _, latency, risk = _prices(config)
+    rest = [-moved * case.theta[1], -moved * latency * case.theta[2], -moved * risk * case.theta[3]]
+    return {"usd": usd, **dict(zip(TERMS, (usd - sum(rest), *rest), strict=True))}
 
 
 def _coverage(cases: tuple[Case, ...], spend_usd: float) -> pl.DataFrame:
