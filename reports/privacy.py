@@ -21,9 +21,7 @@ def without_small_cells(view: RunView) -> tuple[RunView, str]:
     Where a single slice of a column is small, the next smallest goes too: the total less the rest would
     give it away.
     """
-    hidden: set[str] = set()
-    for key in _PERSONAL:
-        hidden |= _small(view.est.contrasts.filter(pl.col("segment").str.starts_with(f"{key}=")))
+    hidden = small_cells(view.est.contrasts)
     if not hidden:
         return view, ""
     est = view.est
@@ -45,6 +43,14 @@ def without_small_cells(view: RunView) -> tuple[RunView, str]:
         view,
         f"{len(hidden)} slices hidden: fewer than {MIN_UNITS} units, or the complement of such a slice",
     )
+
+
+def small_cells(contrasts: pl.DataFrame) -> set[str]:
+    """The segments that may not be shown, from rows of estimates.parquet."""
+    hidden: set[str] = set()
+    for key in _PERSONAL:
+        hidden |= _small(contrasts.filter(pl.col("segment").str.starts_with(f"{key}=")))
+    return hidden
 
 
 def _small(rows: pl.DataFrame) -> set[str]:
