@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from . import exits
+from . import cli_looking, exits
 from . import world_options as w
 from .doorway import (
     ConfigFile,
@@ -299,6 +299,9 @@ def schema_show(
     from . import summary
 
     deliver(ctx, summary.of_schema(table), json=json, quiet=quiet)
+
+
+app.registered_commands += cli_looking.app.registered_commands
 
 
 def run(args: Sequence[str]) -> int:
