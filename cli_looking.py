@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,3 +27,17 @@ def explain(
 
     found, meta = looking.explain_run(run, decision_id)
     deliver(ctx, summary_looking.of_explanation(found, meta), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice diff run-october run-november")
+def diff(
+    ctx: typer.Context,
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of the run before.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of the run after.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what changed between two runs, and which changes exceed noise."""
+    from . import looking, summary_looking
+
+    deliver(ctx, summary_looking.of_comparison(looking.diff_runs(run_a, run_b)), json=json, quiet=quiet)

@@ -10,8 +10,10 @@ import polars as pl
 
 from . import rundir
 from .errors import ConfigError
+from .reports.compare import Comparison, compare
 from .reports.escape import short
 from .reports.explain import Explanation, explain
+from .reports.view import RunView
 from .schemas.config import Config, parse_config
 from .schemas.store import Store, open_store
 
@@ -78,3 +80,29 @@ def _unknown_id(store: Store, asked: str) -> ConfigError:
         example = f", for instance '{short(some[0])}'" if some else ""
         cure = f"Give an id of ledger.parquet (decision_id, request_id){example}."
     return ConfigError(f"no decision or request '{short(asked)}'", where=short(str(store.path)), cure=cure)
+
+
+def diff_runs(first: str | Path, second: str | Path) -> Comparison:
+    """What changed from the run in `first` to the run in `second`, and what of it exceeds noise.
+
+    Raises: SchemaError where a run has no estimates, prices or findings.
+    """
+    return compare(_view(Path(first)), _view(Path(second)))
+
+
+def _view(folder: Path) -> RunView:
+    """A run without its ledger, as far as its findings; whether its report is written does not matter."""
+    meta = rundir.read_meta(folder)
+    finished = rundir.finished_run(folder) or {}
+    return RunView(
+        est=rundir.read_estimates(folder, with_ledger=False),
+        prices=rundir.read_prices(folder),
+        findings=rundir.read_findings(folder),
+        provenance={
+            "run_id": meta.run_id,
+            "store": meta.store,
+            "config": meta.config,
+            "seed": meta.seed,
+            "versions": finished.get("versions", {}),
+        },
+    )

@@ -24,9 +24,20 @@ def without_small_cells(view: RunView) -> tuple[RunView, str]:
     hidden = small_cells(view.est.contrasts)
     if not hidden:
         return view, ""
+    view = without_small_segments(view, hidden)
+    return (
+        view,
+        f"{len(hidden)} slices hidden: fewer than {MIN_UNITS} units, or the complement of such a slice",
+    )
+
+
+def without_small_segments(view: RunView, hidden: set[str]) -> RunView:
+    """The view without every row about the segments `hidden`."""
+    if not hidden:
+        return view
     est = view.est
     kept = ~pl.col("segment").is_in(sorted(hidden))
-    view = replace(
+    return replace(
         view,
         est=replace(
             est,
@@ -38,10 +49,6 @@ def without_small_cells(view: RunView) -> tuple[RunView, str]:
         prices=_without(view.prices, hidden),
         findings=tuple(f for f in view.findings if f.segment not in hidden),
         truth=None if view.truth is None else view.truth.filter(kept),
-    )
-    return (
-        view,
-        f"{len(hidden)} slices hidden: fewer than {MIN_UNITS} units, or the complement of such a slice",
     )
 
 

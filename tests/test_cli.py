@@ -23,6 +23,7 @@ VERBS = (
     "report",
     "export",
     "explain",
+    "diff",
 )
 ENVELOPE = {"schema_version", "verb", "run_id", "status", "data", "warnings"}
 
