@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
-from . import exits
+from . import cli_looking, exits
 from . import world_options as w
-from .terminal import Answer, abandon_stdout, envelope, note, reporting, say
-
-if TYPE_CHECKING:
-    from .schemas.config import Config
+from .doorway import (
+    ConfigFile,
+    FailOn,
+    Force,
+    Json,
+    Out,
+    Quiet,
+    RunDir,
+    ShowConfig,
+    configured,
+    deliver,
+    said,
+)
+from .terminal import Answer, envelope, note, reporting
 
 DEFAULT_OUT: Final = Path("shadowprice-out")
 DEFAULT_DEMO_OUT: Final = Path("shadowprice-demo")
@@ -33,15 +42,6 @@ app = typer.Typer(
 )
 schema_app = typer.Typer(help="The shared tables.", rich_markup_mode=None)
 app.add_typer(schema_app, name="schema")
-
-RunDir = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.", show_default=False)]
-Out = Annotated[Path, typer.Option("--out", help="Folder for everything the run writes.")]
-ConfigFile = w.ConfigFile
-ShowConfig = w.ShowConfig
-Force = Annotated[bool, typer.Option("--force", help="Replace another finished run in the folder.")]
-FailOn = w.FailOn
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks on stderr.")]
 
 
 @app.command(epilog="Example: shadowprice audit logs.jsonl --out run --fail-on usd=500")
@@ -62,7 +62,7 @@ def audit(
 ) -> None:
     """Read logs, estimate what each decision was worth, and write the misallocation report."""
     gate = exits.parse_gate(fail_on)
-    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
+    settings = configured(ctx, config, show=show_config, json=json, quiet=quiet)
     from . import runs, summary
 
     with reporting(quiet=quiet) as progress:
@@ -77,7 +77,7 @@ def audit(
             force=force,
             progress=progress,
         )
-    _deliver(ctx, summary.of_run(run, gate), json=json, quiet=quiet)
+    deliver(ctx, summary.of_run(run, gate), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice demo --out demo-run")
@@ -94,7 +94,7 @@ def demo(
 
     with reporting(quiet=quiet) as progress:
         run = runs.demo(out=out, seed=seed, force=force, progress=progress)
-    _deliver(ctx, summary.of_demo(run), json=json, quiet=quiet)
+    deliver(ctx, summary.of_demo(run), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice simulate --out world --seed 7 --inject under_verification")
@@ -148,7 +148,7 @@ def simulate(
         latency_tail=latency_tail,
     )
     world = simulator.simulate(out, seed=seed, knobs=knobs, with_truth=not no_truth, compress=gzip)
-    _deliver(ctx, summary.of_simulated(world), json=json, quiet=quiet)
+    deliver(ctx, summary.of_simulated(world), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice inspect logs.jsonl")
@@ -164,7 +164,7 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Say what is in these logs, what can be identified from them, and what to log next."""
-    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
+    settings = configured(ctx, config, show=show_config, json=json, quiet=quiet)
     from . import runs, summary
 
     with reporting(quiet=quiet) as progress:
@@ -176,7 +176,7 @@ def inspect(
             readers=w.readers(reader),
             progress=progress,
         )
-    _deliver(ctx, summary.of_inspection(found), json=json, quiet=quiet)
+    deliver(ctx, summary.of_inspection(found), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice ingest logs/ --format litellm --out run")
@@ -199,8 +199,8 @@ def ingest(
     from . import runs, summary
 
     if draft_mapping:
-        _deliver(ctx, summary.of_draft(logs), json=json, quiet=quiet)
-    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
+        deliver(ctx, summary.of_draft(logs), json=json, quiet=quiet)
+    settings = configured(ctx, config, show=show_config, json=json, quiet=quiet)
     with reporting(quiet=quiet) as progress:
         store = runs.ingest_run(
             logs,
@@ -213,7 +213,7 @@ def ingest(
             force=force,
             progress=progress,
         )
-    _deliver(ctx, summary.of_store(store), json=json, quiet=quiet)
+    deliver(ctx, summary.of_store(store), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice estimate run --seed 7")
@@ -228,12 +228,12 @@ def estimate(
     quiet: Quiet = False,
 ) -> None:
     """Estimate the contrasts of every decision point from the store of a run."""
-    settings = _configured(ctx, config, show=show_config, json=json, quiet=quiet)
+    settings = configured(ctx, config, show=show_config, json=json, quiet=quiet)
     from . import rundir, runs, summary
 
     with reporting(quiet=quiet) as progress:
         est = runs.estimate_run(run, config=settings, seed=seed, force=force, progress=progress)
-    _deliver(ctx, summary.of_estimates(est, rundir.read_meta(run).run_id), json=json, quiet=quiet)
+    deliver(ctx, summary.of_estimates(est, rundir.read_meta(run).run_id), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice prices run")
@@ -243,7 +243,7 @@ def prices(ctx: typer.Context, run: RunDir, json: Json = False, quiet: Quiet = F
 
     with reporting(quiet=quiet) as progress:
         fitted = runs.prices_run(run, progress=progress)
-    _deliver(ctx, summary.of_prices(fitted), json=json, quiet=quiet)
+    deliver(ctx, summary.of_prices(fitted), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice diagnose run --fail-on grade=B")
@@ -257,7 +257,7 @@ def diagnose(
     with reporting(quiet=quiet) as progress:
         findings = runs.diagnose_run(run, progress=progress)
     told = summary.of_findings(findings, rundir.read_predictions(run), rundir.read_meta(run).run_id, gate)
-    _deliver(ctx, told, json=json, quiet=quiet)
+    deliver(ctx, told, json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice report run")
@@ -267,7 +267,7 @@ def report(ctx: typer.Context, run: RunDir, json: Json = False, quiet: Quiet = F
 
     with reporting(quiet=quiet) as progress:
         finished = runs.report_run(run, progress=progress)
-    _deliver(ctx, summary.of_run(finished, exits.Gate()), json=json, quiet=quiet)
+    deliver(ctx, summary.of_run(finished, exits.Gate()), json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: shadowprice export run --to openmetrics --out metrics")
@@ -298,7 +298,7 @@ def export(
     else:
         done = exporting.export_run(run, target=to, out=out, max_rows=max_rows, prices=prices)
         answer = summary.of_export(done)
-    _deliver(ctx, answer, json=json, quiet=quiet)
+    deliver(ctx, answer, json=json, quiet=quiet)
 
 
 @schema_app.command("show", epilog="Example: shadowprice schema show decisions")
@@ -311,59 +311,10 @@ def schema_show(
     """Print every column of the shared tables: name, type, unit, meaning."""
     from . import summary
 
-    _deliver(ctx, summary.of_schema(table), json=json, quiet=quiet)
+    deliver(ctx, summary.of_schema(table), json=json, quiet=quiet)
 
 
-def _configured(ctx: typer.Context, file: Path | None, *, show: bool, json: bool, quiet: bool) -> Config:
-    """The configuration of this command; with `show`, print it with origins and stop."""
-    from . import settings as s
-    from . import summary
-
-    settings = s.resolve(file, environment=os.environ)
-    if show:
-        flags = [
-            s.Setting(name=f"--{name.replace('_', '-')}", value=_plain(value), origin=_origin(ctx, name))
-            for name, value in ctx.params.items()
-            if name in ("out", "format", "mapping", "seed", "fail_on", "force")
-        ]
-        _deliver(ctx, summary.of_settings([*flags, *settings.origins]), json=json, quiet=quiet)
-    if settings.file is not None and not quiet:
-        note(f"configuration: {settings.file}")
-    return settings.config
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, list | tuple):
-        return [str(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _origin(ctx: typer.Context, name: str) -> str:
-    source = ctx.get_parameter_source(name)
-    origins = {"COMMANDLINE": "flag", "ENVIRONMENT": "environment"}
-    return origins.get(source.name if source else "", "default")
-
-
-def _deliver(ctx: typer.Context, answer: Answer, *, json: bool, quiet: bool) -> None:
-    """Print the answer and end the command with its code."""
-    if not quiet:
-        for warning in answer.warnings:
-            note(f"warning: {warning}")
-    raise typer.Exit(_said(envelope(_verb(ctx), answer) if json else answer.text, answer.exit_code))
-
-
-def _said(text: str, code: int) -> int:
-    """Print a result; the exit code is `code`, unless the reader of stdout has gone away."""
-    try:
-        say(text)
-    except BrokenPipeError:
-        abandon_stdout()
-        return exits.BROKEN_PIPE
-    return code
-
-
-def _verb(ctx: typer.Context) -> str:
-    return ctx.command_path.partition(" ")[2]
+app.registered_commands += cli_looking.app.registered_commands
 
 
 def run(args: Sequence[str]) -> int:
@@ -391,7 +342,7 @@ def _fail(args: Sequence[str], answer: Answer) -> int:
     if "--json" not in args:
         return answer.exit_code
     verb = next((arg for arg in args if not arg.startswith("-")), None)
-    return _said(envelope(verb, answer), answer.exit_code)
+    return said(envelope(verb, answer), answer.exit_code)
 
 
 def main() -> None:

@@ -110,6 +110,18 @@ def read_estimates(folder: Path, *, with_ledger: bool = True) -> Estimates:
     return Estimates(**frames, level=meta.level, seed=meta.seed, window=meta.window, notes=meta.notes)
 
 
+def scan_ledger(folder: Path) -> pl.LazyFrame:
+    """A lazy frame over the ledger in `folder`, which may be larger than memory.
+
+    Raises: SchemaError when it is not there, or another version wrote it.
+    """
+    path = folder / LEDGER
+    if not path.is_file():
+        raise SchemaError("file is missing", where=str(path), cure="Run 'shadowprice estimate RUN' again.")
+    check_version(pq.read_schema(path), where=str(path))
+    return pl.scan_parquet(path)
+
+
 def write_prices(folder: Path, prices: Prices) -> None:
     """Write prices.parquet and prices.json; when they change, later stages are out of date and removed."""
     text = prices_json(prices)

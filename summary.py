@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -15,7 +14,7 @@ from . import exits
 from .errors import ConfigError, SchemaError
 from .exporting import Exported
 from .reports import numbers
-from .reports.escape import short, visible
+from .reports.escape import visible
 from .reports.evidence_line import evidence_line
 from .reports.exports.export import Difference, record_of
 from .reports.exports.made import Made
@@ -23,9 +22,10 @@ from .reports.exports.offer import Offer, Row
 from .reports.headline import headline
 from .reports.ingested import refused_lines
 from .reports.inspection import Inspection
+from .reports.layout import columns, laid_out, wrapped
 from .reports.predicted import prediction_lines
 from .reports.privacy import without_small_cells
-from .reports.tables import Table, checks_table, findings_table, prices_table, unknown_prices
+from .reports.tables import checks_table, findings_table, prices_table, unknown_prices
 from .reports.truth import truth_tables
 from .reports.view import RunView
 from .runs import Run
@@ -50,8 +50,6 @@ _UNGRADED: Final = {
     "implied": "by convention or implied by a cap",
     "fact": "from the logs or the price file as they are",
 }
-_WIDTH: Final = 110
-"""Characters per line of running text; fixed, so that the same run prints the same bytes."""
 
 
 def of_run(run: Run, gate: exits.Gate) -> Answer:
@@ -62,7 +60,7 @@ def of_run(run: Run, gate: exits.Gate) -> Answer:
         _scope(run),
         evidence_line(view.est.coverage),
         "",
-        *_wrapped(first.sentence()),
+        *wrapped(first.sentence()),
         "",
         *_findings(view.findings, at_most=_SHOWN_FINDINGS),
         *_identified(view),
@@ -94,10 +92,10 @@ def of_demo(run: Run) -> Answer:
     refused = headlines.filter(pl.col("estimand") == NOT_IDENTIFIED).iter_rows(named=True)
     text = [
         base.text,
-        *(line for table in tables for line in ("", f"{table.title}:", *_laid_out(table))),
+        *(line for table in tables for line in ("", f"{table.title}:", *laid_out(table))),
         "",
         "Deliberately not identified in these logs:",
-        *(line for row in refused for line in _wrapped(str(Estimate(**row)), indent="  ")),
+        *(line for row in refused for line in wrapped(str(Estimate(**row)), indent="  ")),
         "",
         "Next, your own logs: shadowprice inspect LOGS, then shadowprice audit LOGS --out DIR",
     ]
@@ -189,7 +187,7 @@ def of_estimates(est: Estimates, run_id: str) -> Answer:
 def of_prices(prices: Prices) -> Answer:
     """One row per price that is known, the commonest reasons for the others, and every price as data."""
     known = tuple(p for p in prices.prices if (p.value, p.lower, p.upper) != (None, None, None))
-    lines = _laid_out(prices_table(replace(prices, prices=known)), below="note")
+    lines = laid_out(prices_table(replace(prices, prices=known)), below="note")
     return Answer(
         data={
             "prices": [price.to_dict() for price in prices.prices],
@@ -270,7 +268,7 @@ def of_findings(
     findings: Sequence[Finding], tested: Sequence[Prediction], run_id: str, gate: exits.Gate
 ) -> Answer:
     """The findings table and the verdicts on the predictions, and all of both as data."""
-    lines = [line for text in prediction_lines(tested) for line in _wrapped(text, indent="  ")]
+    lines = [line for text in prediction_lines(tested) for line in wrapped(text, indent="  ")]
     return Answer(
         data={"findings": [f.to_dict() for f in findings], "predictions": [p.to_dict() for p in tested]},
         text="\n".join([*_findings(findings), *lines]),
@@ -292,7 +290,7 @@ def of_schema(table: str | None) -> Answer:
         for col in TABLES[name]
     ]
     cells = [[str(value or "") for value in row.values()] for row in rows]
-    return Answer(data={"columns": rows}, text="\n".join(_columns([list(rows[0]), *cells])))
+    return Answer(data={"columns": rows}, text="\n".join(columns([list(rows[0]), *cells])))
 
 
 def of_settings(settings: Iterable[Setting]) -> Answer:
@@ -332,9 +330,9 @@ def _findings(findings: Sequence[Finding], *, at_most: int | None = None) -> lis
         for check, status, _, meaning in checks_table(findings).rows
     )
     return [
-        *_laid_out(shown, below="do", without=("level",)),
+        *laid_out(shown, below="do", without=("level",)),
         *([f"... and {more} more in the report"] if more else []),
-        *(line for check in checks for line in _wrapped(check, indent="  ")),
+        *(line for check in checks for line in wrapped(check, indent="  ")),
     ]
 
 
@@ -344,30 +342,8 @@ def _identified(view: RunView) -> list[str]:
         return []
     whole = view.est.where(segment="all", quantity="quality")
     known = [str(e) for e in whole if e.estimand != NOT_IDENTIFIED][:_SHOWN_FINDINGS]
-    lines = [line for text in known for line in _wrapped(text, indent="  ")]
+    lines = [line for text in known for line in wrapped(text, indent="  ")]
     return ["", "Identified, though no check rests on it:", *lines] if lines else []
-
-
-def _laid_out(table: Table, *, below: str = "", without: Sequence[str] = ()) -> list[str]:
-    """A table as aligned columns; the column called `below` stands on lines of its own under each row."""
-    if not table.rows:
-        return []
-    labels = [column.label for column in table.columns]
-    beside = [k for k, label in enumerate(labels) if label not in (below, *without)]
-    head, *rows = _columns([[row[k] for k in beside] for row in (labels, *table.rows)])
-    under = [row[labels.index(below)] if below else numbers.ABSENT for row in table.rows]
-    pairs = zip(rows, (text.removeprefix(numbers.ABSENT) for text in under), strict=True)
-    return [head, *(line for row, text in pairs for line in (row, *_wrapped(text, indent="    ")))]
-
-
-def _columns(rows: list[list[str]]) -> list[str]:
-    cells = [[short(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-
-
-def _wrapped(text: str, *, indent: str = "") -> list[str]:
-    return textwrap.wrap(visible(text), _WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _view(run: Run) -> RunView:

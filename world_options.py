@@ -90,21 +90,6 @@ Seed = Annotated[
     int,
     typer.Option("--seed", min=0, envvar="SHADOWPRICE_SEED", show_envvar=False, help="Recorded in the run."),
 ]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        envvar="SHADOWPRICE_CONFIG",
-        show_envvar=False,
-        help="shadowprice.toml, or pyproject.toml with [tool.shadowprice]; found by walking up if not given.",
-    ),
-]
-ShowConfig = Annotated[
-    bool, typer.Option("--show-config", help="Print each setting and its origin, then stop.")
-]
-FailOn = Annotated[
-    str, typer.Option("--fail-on", metavar="none|usd=N|grade=G", help="Exit 1 on a finding at or above this.")
-]
 
 
 def readers(named: list[str] | None) -> list[Any]:

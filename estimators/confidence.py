@@ -56,6 +56,11 @@ def upper_tail_p(value: float, se: float, df: float, *, null: float = 0.0) -> fl
     return float(stats.t.sf(statistic, max(df, _MIN_DF)))
 
 
+def two_sided_p(value: float, se: float, df: float) -> float:
+    """Two-sided p-value against 0; 1 or 0 when the standard error is 0."""
+    return min(1.0, 2.0 * upper_tail_p(abs(value), se, df))
+
+
 def detectable_effect(se: float, df: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
     """The smallest true effect that a one-sided test at `alpha` finds with probability `power`."""
     if math.isinf(df):

@@ -21,14 +21,23 @@ def without_small_cells(view: RunView) -> tuple[RunView, str]:
     Where a single slice of a column is small, the next smallest goes too: the total less the rest would
     give it away.
     """
-    hidden: set[str] = set()
-    for key in _PERSONAL:
-        hidden |= _small(view.est.contrasts.filter(pl.col("segment").str.starts_with(f"{key}=")))
+    hidden = small_cells(view.est.contrasts)
     if not hidden:
         return view, ""
+    view = without_small_segments(view, hidden)
+    return (
+        view,
+        f"{len(hidden)} slices hidden: fewer than {MIN_UNITS} units, or the complement of such a slice",
+    )
+
+
+def without_small_segments(view: RunView, hidden: set[str]) -> RunView:
+    """The view without every row about the segments `hidden`."""
+    if not hidden:
+        return view
     est = view.est
     kept = ~pl.col("segment").is_in(sorted(hidden))
-    view = replace(
+    return replace(
         view,
         est=replace(
             est,
@@ -41,10 +50,14 @@ def without_small_cells(view: RunView) -> tuple[RunView, str]:
         findings=tuple(f for f in view.findings if f.segment not in hidden),
         truth=None if view.truth is None else view.truth.filter(kept),
     )
-    return (
-        view,
-        f"{len(hidden)} slices hidden: fewer than {MIN_UNITS} units, or the complement of such a slice",
-    )
+
+
+def small_cells(contrasts: pl.DataFrame) -> set[str]:
+    """The segments that may not be shown, from rows of estimates.parquet."""
+    hidden: set[str] = set()
+    for key in _PERSONAL:
+        hidden |= _small(contrasts.filter(pl.col("segment").str.starts_with(f"{key}=")))
+    return hidden
 
 
 def _small(rows: pl.DataFrame) -> set[str]:

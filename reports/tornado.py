@@ -24,7 +24,7 @@ _TERM: Final = {
 }
 """Price -> its symbol and the column of Estimates.gains that is proportional to it."""
 _WAITED: Final = ("serving", "admit")
-"""Where savings are seconds of others' waiting, so proportional to λ; other savings hold no price of these."""
+"""Where savings are seconds of others' waiting, so proportional to λ; others hold none of these prices."""
 FACTORS: Final = (0.5, 2.0)
 
 

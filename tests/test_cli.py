@@ -12,7 +12,19 @@ from door import audit_command, copy_of, knock, start
 from shadowprice import cli
 from shadowprice.ingest.simulator import SimulatedRun
 
-VERBS = ("audit", "demo", "inspect", "ingest", "estimate", "prices", "diagnose", "report", "export")
+VERBS = (
+    "audit",
+    "demo",
+    "inspect",
+    "ingest",
+    "estimate",
+    "prices",
+    "diagnose",
+    "report",
+    "export",
+    "explain",
+    "diff",
+)
 ENVELOPE = {"schema_version", "verb", "run_id", "status", "data", "warnings"}
 
 Capture = pytest.CaptureFixture[str]

@@ -1,0 +1,43 @@
+"""Verbs that look at finished runs and at the place they run in; none of them changes a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .doorway import Json, Quiet, RunDir, deliver
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: shadowprice explain run 0007fb9050e80c258687ac93dad3bcdc")
+def explain(
+    ctx: typer.Context,
+    run: RunDir,
+    decision_id: Annotated[
+        str, typer.Argument(metavar="DECISION_ID", help="A decision, or a request for all of its decisions.")
+    ],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what one decision was worth: the terms of the sum, its interval, its grade, and why."""
+    from . import looking, summary_looking
+
+    found, meta = looking.explain_run(run, decision_id)
+    deliver(ctx, summary_looking.of_explanation(found, meta), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice diff run-october run-november")
+def diff(
+    ctx: typer.Context,
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of the run before.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of the run after.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what changed between two runs, and which changes exceed noise."""
+    from . import looking, summary_looking
+
+    deliver(ctx, summary_looking.of_comparison(looking.diff_runs(run_a, run_b)), json=json, quiet=quiet)

@@ -1,0 +1,30 @@
+"""The answers of the verbs that look at finished runs: text for a terminal, the same facts for --json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import exits, rundir
+from .reports.compare import Comparison
+from .reports.compare_text import comparison_text
+from .reports.explain import Explanation
+from .reports.explain_text import explanation_text
+from .terminal import Answer
+
+
+def of_explanation(found: Explanation, meta: rundir.Meta) -> Answer:
+    """One decision, or those of one request, with the terms of what they were worth."""
+    return Answer(data=found.to_dict(), text=explanation_text(found), run_id=meta.run_id)
+
+
+def of_comparison(found: Comparison) -> Answer:
+    """What changed between two runs; without one number in common it ends as not identified."""
+    known = bool(found.compared) or found.unchanged
+    return Answer(
+        data=found.to_dict(), text=comparison_text(found), run_id=found.runs[1], **_supported(known=known)
+    )
+
+
+def _supported(*, known: bool) -> dict[str, Any]:
+    """Status and exit code of an answer that the data may not support."""
+    return {} if known else {"status": "not_identified", "exit_code": exits.UNSUPPORTED}
