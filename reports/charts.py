@@ -9,10 +9,9 @@ from typing import Any, Final
 import altair as alt
 import polars as pl
 
-from ..schemas.records import GRADES, Estimates, Finding
+from ..schemas.records import GRADES, Finding
 from . import numbers as fmt
 from .escape import short
-from .headline import Headline
 from .names import mode_name, place_name, status_name
 from .svg import bar, draw, ink, styled
 from .tables import Table, money, table
@@ -22,7 +21,6 @@ Values = list[dict[str, Any]]
 _LABEL: Final = 44
 """Characters of a name that fit beside a chart."""
 _MAX_FINDINGS: Final = 15
-_MAX_STEPS: Final = 8
 WIDE: Final = 620
 
 
@@ -108,43 +106,3 @@ def forest(findings: Sequence[Finding]) -> Chart | None:
 def _label(rank: int, f: Finding) -> str:
     """The rank keeps findings of one check in one slice apart."""
     return f"{rank}. {short(f'{mode_name(f.mode)} · {f.segment}', longest=_LABEL)}"
-
-
-def waterfall(est: Estimates, findings: Sequence[Finding], headline: Headline) -> Chart | None:
-    """What each counted finding would gain, on top of the one before; the parts add up to the headline.
-
-    It starts at 0 and not at the spend: net value holds quality too, so it can exceed what was spent.
-    """
-    counted = [f for f in findings if f.status == "found" and f.counted and f.usd is not None]
-    if not counted or headline.total is None:
-        return None
-    steps: list[tuple[str, float]] = [
-        (_label(i, f), float(f.usd or 0.0)) for i, f in enumerate(counted[:_MAX_STEPS], start=1)
-    ]
-    rest = sum(float(f.usd or 0.0) for f in counted[_MAX_STEPS:])
-    if rest > 0:
-        steps.append((f"{len(counted) - _MAX_STEPS} more findings", rest))
-    rows: Values = []
-    level = 0.0
-    for what, gain in steps:
-        rows.append({"what": what, "from": level, "to": level + gain, "kind": "gain"})
-        level += gain
-    rows.append({"what": "recoverable", "from": 0.0, "to": level, "kind": "whole"})
-    order = [r["what"] for r in rows]
-    base = alt.Chart(alt.InlineData(values=rows))
-    tone = alt.condition("datum.kind == 'gain'", alt.value(ink("accent")), alt.value(ink("pale")))
-    bars = base.mark_bar(size=16).encode(
-        x=alt.X("from:Q", title="USD over the window of the logs", axis=alt.Axis(tickCount=5)),
-        x2="to:Q",
-        y=alt.Y("what:N", sort=order, title=None, axis=alt.Axis(grid=False, ticks=False)),
-        color=tone,
-    )
-    spend = float(est.coverage["spend_usd"].sum())
-    title = f"The findings add up to {fmt.usd(headline.total.usd)} of net value"
-    if spend > 0:
-        title += f"; the priced spend was {fmt.usd(spend)}"
-    cells = [(r["what"], fmt.usd(r["to"] - r["from"])) for r in rows]
-    svg = draw(
-        styled(alt.layer(bars), width=WIDE - 240, height=26 * len(rows)), label=title, name="waterfall"
-    )
-    return Chart(title=title, svg=svg, table=table(title, "part|#USD", cells))

@@ -13,6 +13,7 @@ from ..schemas.records import QUANTITIES, Finding
 from . import charts, ingested, price_charts, slices
 from . import numbers as fmt
 from .charts import Chart
+from .decomposition import decomposition, spend_split
 from .escape import short
 from .headline import Headline, headline
 from .names import mode_name, place_name, source, status_name
@@ -30,11 +31,13 @@ from .tables import (
     findings_table,
     money,
     prices_table,
+    split_table,
     table,
 )
 from .tornado import tornado
 from .truth import truth_tables
 from .view import RunView
+from .waterfall import waterfall
 
 _MAX_SECTIONS: Final = 20
 """Findings with a section of their own; the rest stand in the tables."""
@@ -77,6 +80,7 @@ class Content:
     forest: Chart | None
     waterfall: Chart | None
     tornado: Chart | None
+    split: Table
     planes: tuple[Chart, ...]
     strips: tuple[Chart, ...]
     curve: Chart | None
@@ -112,8 +116,9 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         break_evens=break_even_table(view.prices),
         checks=checks_table(found),
         forest=charts.forest(found),
-        waterfall=charts.waterfall(est, found, head),
+        waterfall=waterfall(est, decomposition(est, view.prices, found)),
         tornado=tornado(est, view.prices, found),
+        split=split_table(spend_split(est, view.prices)),
         planes=tuple(slices.planes(est, view.prices)),
         strips=price_charts.price_strips(view.prices),
         curve=price_charts.value_chart(view.prices.value_curve),

@@ -17,6 +17,7 @@ from .numbers import count, date_range, share, usd, window_days
 TRAINING_PRICES: Final = ("learning_signal_price", "rollout_price")
 """Prices that are there only when they are set: few logs hold a training."""
 _MONTH_DAYS: Final = 30.0
+_INFORMED: Final = "By choosing on what the logs knew at the time"
 _MIN_DAYS: Final = 7.0
 """A shorter window holds no full week, so scaling it to a month would scale its weekdays too."""
 
@@ -26,7 +27,8 @@ class Headline:
     """title: the number, or that there is none. given: prices, each with its slice. at: the same in a few
     words. basis: what it assumes. per_month: scaled.
 
-    excluded: what is not in the number (inconclusive rows, unpriced tokens).
+    bounds: what any use of the logged context could have recovered. excluded: what is not in the number
+    (inconclusive rows, unpriced tokens).
     """
 
     total: Total | None
@@ -35,6 +37,7 @@ class Headline:
     given: str
     at: str
     basis: str
+    bounds: str
     per_month: str
     excluded: str
     checks: str
@@ -42,7 +45,7 @@ class Headline:
     def sentence(self) -> str:
         """All of it in one paragraph, for a terminal or a ticket."""
         first = ", ".join(p for p in (f"{self.title} {self.interval}".strip(), self.given) if p)
-        parts = (first, self.basis, self.per_month, self.excluded, self.checks)
+        parts = (first, self.basis, self.per_month, self.bounds, self.excluded, self.checks)
         return " ".join(f"{p}." for p in parts if p)
 
 
@@ -83,6 +86,7 @@ def headline(est: Estimates, prices: Prices, findings: Sequence[Finding]) -> Hea
         given=_given(prices, total),
         at=_at(prices, total),
         basis=_basis(counted, findings),
+        bounds=_bounds(est),
         per_month=_per_month(total, est),
         excluded=_excluded(est, findings),
         checks=_checks(findings),
@@ -162,6 +166,22 @@ def _per_month(total: Total | None, est: Estimates) -> str:
     k = _MONTH_DAYS / days
     ends = f"[{usd(k * total.lower)}, {usd(k * total.upper)}]"
     return f"{usd(k * total.usd)} {ends} per 30 days (these {days:.0f} days times {k:.2f})"
+
+
+def _bounds(est: Estimates) -> str:
+    """How much the best use of the logged context would have recovered: at least, at most; raw ends."""
+    row = next((r for r in est.regret.to_dicts() if r["layer"] == "all"), None)
+    if row is None:
+        return ""
+    sure = f"{100 * row['level']:.0f} % sure"
+    upper = f"at most {usd(row['upper_usd'])}"
+    if row["lower_usd"] > 0:
+        ends = f"at least {usd(row['lower_usd'])} and {upper} (each end {sure})"
+        return f"{_INFORMED}, {ends} could have been recovered"
+    return (
+        f"{_INFORMED}, {upper} could have been recovered, and perhaps nothing: the lower end is "
+        f"{usd(row['lower_usd'])}, so 0 is not excluded (each end {sure})"
+    )
 
 
 def _excluded(est: Estimates, findings: Sequence[Finding]) -> str:

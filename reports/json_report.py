@@ -10,6 +10,7 @@ from typing import Any
 
 from ..schemas.tables import SCHEMA_VERSION
 from .content import Content
+from .decomposition import decomposition, spend_split
 from .truth import truth_rows
 from .view import RunView
 
@@ -29,6 +30,9 @@ def render(view: RunView, content: Content) -> str:
         "estimates": est.contrasts.to_dicts(),
         "overlap": est.overlap.to_dicts(),
         "prices": [p.to_dict() for p in view.prices.prices],
+        "regret": est.regret.to_dicts(),
+        "decomposition": _parts(view),
+        "spend_split": spend_split(est, view.prices).to_dicts(),
         "value_curve": view.prices.value_curve.to_dicts(),
         "savings": view.prices.savings.to_dicts(),
         "predictions": [p.to_dict() for p in view.predictions],
@@ -40,6 +44,12 @@ def render(view: RunView, content: Content) -> str:
     }
     text = json.dumps(_plain(data), indent=1, ensure_ascii=True, sort_keys=True, allow_nan=False)
     return text.replace("</", "<\\/") + "\n"
+
+
+def _parts(view: RunView) -> list[dict[str, Any]]:
+    """The parts of what is recoverable, the total last; none where nothing has a value."""
+    found = decomposition(view.est, view.prices, view.findings)
+    return [] if found is None else found.frame().to_dicts()
 
 
 def _plain(value: Any) -> Any:

@@ -32,6 +32,8 @@ def render(content: Content) -> str:
         safe(head.sentence()),
         *_section(content.findings, f"{safe(content.nothing)}."),
         *_section(content.break_evens, ""),
+        *(_section(content.waterfall.table, "") if content.waterfall else []),
+        *_section(content.split, ""),
         *_section(content.checks, ""),
         *(part for chart in content.strips for part in _section(chart.table, "")),
         *_section(content.predictions, ""),

@@ -61,6 +61,30 @@ def money(f: Finding) -> str:
     return f"{fmt.usd(f.usd)} {fmt.bracket(fmt.usd(f.usd_lower), fmt.usd(f.usd_upper))}"
 
 
+def split_table(split: pl.DataFrame) -> Table:
+    """Per decision point, what spending better and what spending more would gain."""
+    rows = [
+        (
+            f"{r['layer']} · {r['decision_point']}",
+            fmt.usd(r["total_usd"]),
+            _usd_between(r, "better"),
+            _usd_between(r, "more"),
+            fmt.usd(r["spend_usd"], signed=True),
+            r["reason"],
+        )
+        for r in split.to_dicts()
+    ]
+    columns = "decision point|#recoverable|#by spending better|#by spending more|#spend|why there is none"
+    return table("Spending better, spending more", columns, rows)
+
+
+def _usd_between(row: dict[str, Any], name: str) -> str | None:
+    if row[f"{name}_usd"] is None:
+        return None
+    ends = fmt.bracket(fmt.usd(row[f"{name}_lower"]), fmt.usd(row[f"{name}_upper"]))
+    return f"{fmt.usd(row[f'{name}_usd'])} {ends}"
+
+
 def findings_table(findings: Sequence[Finding], *, moves: bool = True) -> Table:
     """What was found or is open, in rank order; without `moves`, a move that 'do' names stands there only."""
     rows = [
