@@ -17,6 +17,7 @@ from .diagnose import NOT_CHECKED
 from .escape import short
 from .headline import Headline, headline
 from .names import mode_name, place_name, source, status_name
+from .scrutinised import Scrutinised, scrutinised
 from .tables import (
     Table,
     all_checks_table,
@@ -53,6 +54,7 @@ class Section:
     facts: tuple[tuple[str, str], ...]
     terms: Table
     overlap: Chart | None
+    scrutiny: Scrutinised
     assumptions: tuple[str, ...]
     examples: tuple[str, ...]
 
@@ -195,6 +197,7 @@ def _section(view: RunView, f: Finding, number: int) -> Section:
         overlap=slices.finding_overlap(view.est, f, name=f"finding{number}")
         if number <= _MAX_OVERLAPS
         else None,
+        scrutiny=scrutinised(view, f, name=f"scrutiny{number}"),
         assumptions=_assumptions(f),
         examples=_examples(view, f),
     )

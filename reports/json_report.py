@@ -34,6 +34,7 @@ def render(view: RunView, content: Content) -> str:
         "overlap": est.overlap.to_dicts(),
         "prices": [{**p.to_dict(), "trace": trace.of_price(view, p)} for p in view.prices.prices],
         "value_curve": view.prices.value_curve.to_dicts(),
+        "scrutiny": trace.of_scrutinies(view),
         "truth": truth_rows(view.truth),
         "ingest": view.manifest,
         "notes": list(est.notes),

@@ -91,6 +91,23 @@ def of_price(view: RunView, price: Price) -> dict[str, Any]:
     }
 
 
+def of_scrutinies(view: RunView) -> list[dict[str, Any]]:
+    """What was tested about each scrutinised contrast, in full; empty where it was not asked for."""
+    names = ("layer", "decision_point", "action", "baseline")
+    return [
+        {
+            **dict(zip(names, key, strict=True)),
+            "summary": found.summary.to_dicts(),
+            "bounds": found.bounds.to_dicts(),
+            "placebos": found.placebos.to_dicts(),
+            "calibration": found.calibration.to_dicts(),
+            "anchor": found.anchor,
+            "reason": found.reason,
+        }
+        for key, found in view.scrutinies.items()
+    ]
+
+
 def _positions(frame: pl.DataFrame, keys: Mapping[str, Any]) -> list[int]:
     return frame.with_row_index("at").filter(_same(keys))["at"].to_list()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from ..estimators.scrutiny import Key, Scrutiny
 from ..schemas.records import Estimates, Finding, Prices
 
 
@@ -16,6 +18,7 @@ class RunView:
 
     manifest: what ingest counted. provenance: run_id, seed, config, versions, input hashes,
     schema_version. truth: contrasts of a simulated world (quantity, ate, ato, ...), or None for real logs.
+    scrutinies: by (layer, decision point, action, baseline); those that were asked for.
     """
 
     est: Estimates
@@ -24,6 +27,7 @@ class RunView:
     manifest: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     truth: pl.DataFrame | None = None
+    scrutinies: Mapping[Key, Scrutiny] = field(default_factory=dict[Key, Scrutiny])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
