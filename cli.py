@@ -261,12 +261,14 @@ def diagnose(
 
 
 @app.command(epilog="Example: shadowprice report run")
-def report(ctx: typer.Context, run: RunDir, json: Json = False, quiet: Quiet = False) -> None:
+def report(
+    ctx: typer.Context, run: RunDir, scrutiny: w.Scrutiny = False, json: Json = False, quiet: Quiet = False
+) -> None:
     """Write report.html, report.md and report.json from the findings of a run."""
     from . import runs, summary
 
     with reporting(quiet=quiet) as progress:
-        finished = runs.report_run(run, progress=progress)
+        finished = runs.report_run(run, scrutiny=scrutiny, progress=progress)
     deliver(ctx, summary.of_run(finished, exits.Gate()), json=json, quiet=quiet)
 
 

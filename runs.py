@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -235,8 +235,19 @@ def diagnose_run(folder: str | Path, *, progress: Progress | None = None) -> tup
     return findings
 
 
-def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _Clock | None = None) -> Run:
-    """The run in `folder` with its report written and run.json, which makes it complete, written last."""
+def report_run(
+    folder: str | Path,
+    *,
+    scrutiny: bool = False,
+    progress: Progress | None = None,
+    clock: _Clock | None = None,
+) -> Run:
+    """The run in `folder` with its report written and run.json, which makes it complete, written last.
+
+    scrutiny: also test each counted finding against hidden causes, placebos and its own predictions, which
+    takes as long as estimating its decision point a few times.
+    """
+    from .estimators.scrutiny import scrutinies
     from .reports.page import build
     from .reports.view import RunView
 
@@ -254,6 +265,12 @@ def report_run(folder: str | Path, *, progress: Progress | None = None, clock: _
         provenance=provenance,
         truth=rundir.read_truth(folder),
     )
+    if scrutiny:
+        counted = [f for f in view.findings if f.status == "found" and f.counted and f.action]
+        keys = [(f.layer, f.decision_point, str(f.action), str(f.baseline)) for f in counted]
+        heard = _of_stage("scrutiny", progress)
+        tested = scrutinies(store, keys, config=_config(meta), seed=meta.seed, progress=heard)
+        view = replace(view, scrutinies=tested)
     report = build(view)
     clock.lap("report")
     identified = not view.est.contrasts.filter(pl.col("estimand") != "not_identified").is_empty()

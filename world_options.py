@@ -90,6 +90,14 @@ Seed = Annotated[
     int,
     typer.Option("--seed", min=0, envvar="SHADOWPRICE_SEED", show_envvar=False, help="Recorded in the run."),
 ]
+Scrutiny = Annotated[
+    bool,
+    typer.Option(
+        "--scrutiny",
+        help="Also test each counted finding against hidden causes, placebos and its own predictions: "
+        "seconds to minutes.",
+    ),
+]
 
 
 def readers(named: list[str] | None) -> list[Any]:

@@ -153,7 +153,8 @@ def _arm_scores(
     chosen = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)[:, None]
     residual = np.where(seen, problem.outcomes - middle, 0.0)
     step = np.where(taken[:, None], middle - mu, 0.0)
-    psi = mu + chosen * (step + residual / label_prob)
+    unknown = np.full_like(residual, np.nan)  # a quantity that no row has
+    psi = mu + chosen * (step + np.divide(residual, label_prob, out=unknown, where=label_prob > 0))
     # Around the judge's score the outcome is no coin with that probability: its mean square is the variance.
     rates = [j for j in _rates(problem) if judged is None or j != QUALITY]
     noise = _variance(middle, residual, seen, rates) * chosen / label_prob

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -29,6 +29,7 @@ from .sensitivity_observed import observed_strengths
 from .sensitivity_summary import BOUNDS, SUMMARY, bounds_frame, sensitivities, summary_frame
 
 Decisions = pl.DataFrame | pl.LazyFrame | Store
+Key = tuple[str, str, str, str]
 
 PLACEBOS: Final = pl.DataFrame(
     schema={
@@ -118,6 +119,25 @@ def scrutiny(
             calibration=calibration_rows(contrast, groups, seed=seed),
             learned=_learned(scores, action, baseline),
         )
+
+
+def scrutinies(
+    store: Store,
+    contrasts: Iterable[Key],
+    *,
+    config: Config | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[Key, Scrutiny]:
+    """What could overturn each contrast (layer, decision point, action, baseline), each looked at once."""
+    asked = list(dict.fromkeys(contrasts))
+    found: dict[Key, Scrutiny] = {}
+    for done, (layer, point, action, baseline) in enumerate(asked):
+        if progress is not None:
+            progress(done, len(asked), f"{layer}.{point}")
+        rows = store.decisions().filter(pl.col("layer") == layer, pl.col("decision_point") == point)
+        found[layer, point, action, baseline] = scrutiny(rows, action, baseline, config=config, seed=seed)
+    return found
 
 
 def _blocked(problem: Problem, action: str, baseline: str) -> str | None:

@@ -19,6 +19,7 @@ from .headline import Headline, headline
 from .names import mode_name, place_name, source, status_name
 from .predicted import prediction_charts, predictions_table
 from .saving_sections import saving_assumptions, saving_facts, saving_rows, saving_terms
+from .scrutinised import Scrutinised, scrutinised
 from .tables import (
     Table,
     all_checks_table,
@@ -57,6 +58,7 @@ class Section:
     facts: tuple[tuple[str, str], ...]
     terms: Table
     overlap: Chart | None
+    scrutiny: Scrutinised
     assumptions: tuple[str, ...]
     examples: tuple[str, ...]
 
@@ -202,6 +204,7 @@ def _section(view: RunView, f: Finding, number: int) -> Section:
         overlap=slices.finding_overlap(view.est, f, name=f"finding{number}")
         if number <= _MAX_OVERLAPS
         else None,
+        scrutiny=scrutinised(view, f, name=f"scrutiny{number}"),
         assumptions=saving_assumptions(f) if saved.height else _assumptions(f),
         examples=_examples(view, f),
     )

@@ -1,4 +1,4 @@
-"""report.json: the same content as the page, as numbers."""
+"""report.json: the same content as the page, as numbers, each with the estimate, rows and code behind it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..schemas.tables import SCHEMA_VERSION
+from . import trace
 from .content import Content
 from .decomposition import decomposition, spend_split
 from .truth import truth_rows
@@ -23,19 +24,21 @@ def render(view: RunView, content: Content) -> str:
         "scope": list(content.scope),
         "simulated": content.simulated,
         "window": {"from": est.window[0], "to": est.window[1]},
-        "headline": {**asdict(head), "sentence": head.sentence()},
+        "code": trace.code(view),
+        "headline": {**asdict(head), "sentence": head.sentence(), "trace": trace.of_headline(view)},
         "evidence": est.coverage.to_dicts(),
-        "findings": [f.to_dict() for f in view.findings],
+        "findings": [{**f.to_dict(), "trace": trace.of_finding(view, f)} for f in view.findings],
         "examples": {s.title: list(s.examples) for s in content.sections},
         "estimates": est.contrasts.to_dicts(),
         "overlap": est.overlap.to_dicts(),
-        "prices": [p.to_dict() for p in view.prices.prices],
+        "prices": [{**p.to_dict(), "trace": trace.of_price(view, p)} for p in view.prices.prices],
         "regret": est.regret.to_dicts(),
         "decomposition": _parts(view),
         "spend_split": spend_split(est, view.prices).to_dicts(),
         "value_curve": view.prices.value_curve.to_dicts(),
         "savings": view.prices.savings.to_dicts(),
         "predictions": [p.to_dict() for p in view.predictions],
+        "scrutiny": trace.of_scrutinies(view),
         "truth": truth_rows(view.truth),
         "ingest": view.manifest,
         "notes": list(est.notes),

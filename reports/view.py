@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from ..estimators.scrutiny import Key, Scrutiny
 from ..schemas.records import Estimates, Finding, Prediction, Prices
 
 
@@ -17,6 +19,7 @@ class RunView:
     manifest: what ingest counted. provenance: run_id, seed, config, versions, input hashes,
     schema_version. predictions: the paper's, tested on the store. truth: contrasts of a simulated world
     (quantity, ate, ato, ...), or None for real logs.
+    scrutinies: by (layer, decision point, action, baseline); those that were asked for.
     """
 
     est: Estimates
@@ -26,6 +29,7 @@ class RunView:
     manifest: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     truth: pl.DataFrame | None = None
+    scrutinies: Mapping[Key, Scrutiny] = field(default_factory=dict[Key, Scrutiny])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
