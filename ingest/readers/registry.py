@@ -103,7 +103,7 @@ def find_reader(head: bytes, *, name: str, format: str | None = None, own: Seque
         _looks_like(head),
         where=where,
         expected=f"one of {', '.join(reader.NAME for reader in (*own, *READERS))}",
-        cure="Describe its columns in a mapping file and give it with --mapping FILE.",
+        cure="Describe its columns in a mapping file (--mapping FILE), or bring a reader (--reader FILE.py).",
     )
 
 
