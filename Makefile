@@ -3,6 +3,8 @@
 #   make audit   install, read the example logs, print the headline and where the report is
 #   make test    install for development, then lint, format check, types and the whole test suite
 #   make test-lowest   the test suite on the oldest libraries that pyproject.toml admits
+#   make docs    the documentation site in docs/_build/html, built without a network; warnings are errors
+#   make notebooks   execute the notebooks again and store their output
 #   make bench   time, peak memory and accuracy on larger inputs
 #   make fuzz    a million damaged logs through every reader, half an hour to two hours
 #   make bench-coverage   coverage of the intervals beside econml, doubleml, Wald and an oracle; one and a half to two hours
@@ -15,7 +17,7 @@ JOBS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find . -path './$(VENV)*' -prune -o -path ./build -prune -o -name '*.py' -print)
 
-.PHONY: audit test test-lowest bench fuzz bench-coverage clean
+.PHONY: audit test test-lowest docs notebooks bench fuzz bench-coverage clean
 .DELETE_ON_ERROR:
 
 audit: $(VENV)/.installed
@@ -27,6 +29,14 @@ test: $(VENV)/.installed-for-development
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -n $(JOBS)
+
+docs: $(VENV)/.installed-for-development
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+notebooks: $(VENV)/.installed-for-development
+	$(BIN)/python notebooks/execute.py
 
 test-lowest:
 	$(PYTHON) -m venv --clear $(VENV)-lowest
@@ -59,7 +69,7 @@ bench-coverage: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_coverage.py --check
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest build dist out-audit out-coverage shadowprice.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest build dist docs/_build docs/notebooks out-audit out-coverage shadowprice.egg-info .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -74,5 +84,5 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml $(SOURCES)
 
 $(VENV)/.installed-for-development: $(VENV)/.created pyproject.toml
 	@echo "installing for development into $(VENV) ..."
-	$(PIP) install --editable '.[dev,consumers]'
+	$(PIP) install --editable '.[dev,docs,consumers]'
 	@touch $@

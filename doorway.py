@@ -46,7 +46,7 @@ def configured(ctx: typer.Context, file: Path | None, *, show: bool, json: bool,
         flags = [
             s.Setting(name=f"--{name.replace('_', '-')}", value=_plain(value), origin=_origin(ctx, name))
             for name, value in ctx.params.items()
-            if name in ("out", "format", "mapping", "seed", "fail_on", "force")
+            if name in ("out", "format", "mapping", "reader", "seed", "fail_on", "force")
         ]
         deliver(ctx, summary.of_settings([*flags, *settings.origins]), json=json, quiet=quiet)
     if settings.file is not None and not quiet:

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from shadowprice import cli, reader
 from shadowprice.ingest.readers.registry import READERS
 from shadowprice.reports.exports.export import TARGETS
-from shadowprice.schemas import columns
+from shadowprice.schemas import columns, units
 
 HERE: Final = Path(__file__).resolve().parent
 OUT: Final = HERE / "generated"
@@ -59,6 +59,7 @@ def pages() -> dict[Path, str]:
         "api.md": _api,
         "reader_api.md": _reader_api,
         "columns.md": _columns,
+        "config.md": _config,
         "formats.md": _formats,
         "targets.md": _targets,
     }
@@ -242,6 +243,47 @@ def _columns() -> Iterator[str]:
             kind = str(column.dtype) if isinstance(column.dtype, pa.DataType) else ""
             yield f"| `{column.name}` | {kind}{needed} | {cell(column.unit or '')} | {meaning} |"
         yield ""
+
+
+def _config() -> Iterator[str]:
+    yield from _section("", sp.Config)
+
+
+def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
+    """A table of the configuration and those below it; `path` is how TOML names it."""
+    yield f"## {path or 'At the top'}\n"
+    yield from docstring(model)
+    yield "| key | type | default |\n|---|---|---|"
+    below: list[tuple[str, type[BaseModel]]] = []
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+        if inner is not None:
+            many = kinds[0] is not inner and isinstance(field.default, tuple)
+            below.append((f"{path.strip('[]')}.{name}".strip("."), inner))
+            below[-1] = (f"[[{below[-1][0]}]]" if many else f"[{below[-1][0]}]", inner)
+        stated = "required" if field.is_required() else field.get_default(call_default_factory=True)
+        shown = "" if inner is not None or stated in (None, (), {}) else f"`{_toml(stated)}`"
+        yield f"| `{name}` | `{cell(_units(_plain(inspect.get_annotations(model)[name])))}` | {shown} |"
+    yield ""
+    for place, inner in below:
+        yield from _section(place, inner)
+
+
+def _units(annotation: str) -> str:
+    """The type with the units that an amount may have, instead of how they are checked."""
+
+    def named(match: re.Match[str]) -> str:
+        parts = [part.strip(" *'") for part in match[1].split(",")]
+        found = [getattr(units, part, part) for part in parts]
+        return " or ".join(one for f in found for one in ((f,) if isinstance(f, str) else f))
+
+    text = annotation.replace("TaskValue", "Annotated[Amount, _amount(TASK_VALUE)]")
+    return re.sub(r"Annotated\[Amount, _amount\((.*?)\)\]", named, text)
+
+
+def _toml(value: Any) -> str:
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
 
 
 def _formats() -> Iterator[str]:

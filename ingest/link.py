@@ -6,6 +6,7 @@ input gives the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import shutil
@@ -101,7 +102,9 @@ def _connect(spill: Path, scratch: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=settings)
     connection.execute("SET TimeZone = 'UTC'")
     for bar in ("enable_progress_bar", "enable_progress_bar_print"):
-        connection.execute(f"SET {bar} = false")  # it would be drawn on stdout, among the results
+        # It would be drawn on stdout, among the results. A notebook that can draw none refuses to be told so.
+        with contextlib.suppress(duckdb.InvalidInputException):
+            connection.execute(f"SET {bar} = false")
     readable = ", ".join(_literal(f"{path}/") for path in (scratch.resolve(), _unglobbed(scratch.resolve())))
     connection.execute(f"SET allowed_directories = [{readable}]")
     return connection

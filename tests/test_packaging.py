@@ -12,7 +12,7 @@ import pytest
 from paths import REPOSITORY
 
 ROOMS = ("schemas", "ingest", "estimators", "reports")
-OUTSIDE = ("tests", "benchmarks", "notebooks", "examples")
+OUTSIDE = ("tests", "benchmarks", "notebooks", "examples", "docs")
 
 
 def shipped_files() -> set[str]:

@@ -33,7 +33,8 @@ def page(notebook: dict[str, Any], target: Path, stem: str) -> str:
         if cell["cell_type"] == "markdown":
             blocks.append(text)
             continue
-        blocks.append(f"```python\n{text}\n```")
+        language = "text" if "!" in text[:1] or "\n!" in text else "python"  # a line for the shell
+        blocks.append(f"```{language}\n{text}\n```")
         blocks.extend(_shown(output, target, f"{stem}-{number}") for output in cell["outputs"])
     return "\n\n".join(block for block in blocks if block) + "\n"
 

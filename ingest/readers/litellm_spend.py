@@ -1,4 +1,9 @@
-"""LiteLLM_SpendLogs, as dumped from the proxy's table: JSON, CSV or Parquet, with JSON inside of text."""
+"""LiteLLM_SpendLogs, as dumped from the proxy's table: JSON, CSV or Parquet, with JSON inside of text.
+
+Tokens: cached ones inside of prompt_tokens unless a row proves otherwise. Fills ids, tenant, asked and run
+model, tokens, cost, first token where observed, cache, routing facts, evaluations as outcomes; candidates and
+propensity only by the recipe; never queue.
+"""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def find_reader(head: bytes, *, name: str, format: str | None = None, own: Seque
         expected=f"one of {', '.join(reader.NAME for reader in (*own, *READERS))}",
         cure="Convert it to JSON Lines or Parquet where it was written."
         if pickled
-        else "Describe its columns in a mapping file and give it with --mapping FILE.",
+        else "Describe its columns in a mapping file (--mapping FILE), or bring a reader (--reader FILE.py).",
     )
 
 

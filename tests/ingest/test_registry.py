@@ -45,6 +45,7 @@ def test_an_unknown_file_is_one_clear_error_with_a_cure(head: bytes, words: str)
     with pytest.raises(IngestError, match=words) as caught:
         find_reader(head, name="logs/a\x1b[31m.jsonl")
     assert "--mapping FILE" in str(caught.value)
+    assert "--reader FILE.py" in str(caught.value)
     assert "\x1b" not in str(caught.value)
 
 
