@@ -2,7 +2,7 @@
 
 A null world is a simulated log without misallocation, beside an engine so idle that long contexts impose
 less than a tenth of what they pay, and a trainer whose rollouts are worth exactly what they cost; whatever is
-found there is false. A power world has one failure; `effect/SE` says how many standard errors of our estimator
+found there is false. A power world has one failure; `effect/SE` says how many standard errors of ours
 its largest slice is worth, so that power can be read at that effect. A finding is false if its true dollars
 are not positive. Worlds run from logs to findings, without the report and the prices that no detector reads.
 Run: python benchmarks/bench_detectors.py [--null 200] [--worlds 50] [--jobs 2] [--keep FILE]
