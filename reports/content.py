@@ -187,7 +187,7 @@ def _section(view: RunView, f: Finding, number: int) -> Section:
         facts=tuple((k, short(v, longest=300)) for k, v in facts),
         terms=saving_terms(f, saved) if saved.height else _terms(view, by),
         overlap=slices.finding_overlap(view.est, f, name=f"finding{number}")
-        if number <= _MAX_OVERLAPS
+        if number <= _MAX_OVERLAPS and saved.is_empty()
         else None,
         assumptions=saving_assumptions(f) if saved.height else _assumptions(f),
         examples=_examples(view, f),
