@@ -65,8 +65,12 @@ Format = Annotated[
     str | None, typer.Option("--format", help="Format of the logs; detected by their content if not given.")
 ]
 Mapping = Annotated[
-    Path | None,
-    typer.Option("--mapping", help="TOML file that maps the columns of any CSV, JSONL or Parquet."),
+    list[Path] | None,
+    typer.Option(
+        "--mapping",
+        metavar="FILE",
+        help="TOML file that maps the columns of any CSV, JSONL or Parquet; repeatable.",
+    ),
 ]
 Reader = Annotated[
     list[str] | None,

@@ -202,7 +202,7 @@ def _section(view: RunView, f: Finding, number: int) -> Section:
         facts=tuple((k, short(v, longest=300)) for k, v in facts),
         terms=saving_terms(f, saved) if saved.height else _terms(view, by),
         overlap=slices.finding_overlap(view.est, f, name=f"finding{number}")
-        if number <= _MAX_OVERLAPS
+        if number <= _MAX_OVERLAPS and saved.is_empty()
         else None,
         scrutiny=scrutinised(view, f, name=f"scrutiny{number}"),
         assumptions=saving_assumptions(f) if saved.height else _assumptions(f),

@@ -11,11 +11,13 @@ import polars as pl
 from ..estimators.gains import GAIN_KEYS, Total, total_gain
 from ..schemas.records import Estimates, Finding, Prices
 from .diagnose import DETECTORS
-from .diagnostics import serving_congestion
+from .diagnostics import serving_congestion, stale_rollouts
 from .numbers import count, date_range, share, usd, window_days
 
 TRAINING_PRICES: Final = ("learning_signal_price", "rollout_price")
 """Prices that are there only when they are set: few logs hold a training."""
+_MEASURED: Final = (serving_congestion.QUESTION.mode, stale_rollouts.QUESTION.mode)
+"""Failures whose dollars compare no two choices, so that no cause of the choice can be hidden."""
 _MONTH_DAYS: Final = 30.0
 _INFORMED: Final = "By choosing on what the logs knew at the time"
 _MIN_DAYS: Final = 7.0
@@ -149,7 +151,8 @@ def _basis(counted: Sequence[Finding], findings: Sequence[Finding]) -> str:
         known = any(f.usd is None and f.break_even_usd is not None for f in findings)
         return "The break-even values say from which task value on each change pays" if known else ""
     grades = sorted({f.grade for f in counted})
-    hidden = "; no hidden cause drives both choice and outcome (grade C)" if "C" in grades else ""
+    chosen = [f.grade for f in counted if f.mode not in _MEASURED]
+    hidden = "; no hidden cause drives both choice and outcome (grade C)" if "C" in chosen else ""
     waits = any(f.mode == serving_congestion.QUESTION.mode for f in counted)
     alone = "; waiting is counted as if each request alone were gone" if waits else ""
     return (

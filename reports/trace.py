@@ -42,8 +42,8 @@ def code(view: RunView) -> dict[str, Any]:
 
 
 def of_headline(view: RunView) -> dict[str, Any]:
-    """The findings (positions in `findings`) that the headline adds up, and the rows of gains and savings behind
-    them; clusters of different places are different ones."""
+    """The findings (positions in `findings`) that the headline adds up, and the rows of gains and savings
+    behind them; clusters of different places are different ones."""
     moved, saved = counted_gains(view.est, view.prices, view.findings)
     counted = [i for i, f in enumerate(view.findings) if f.status == "found" and f.counted]
     return {

@@ -216,6 +216,19 @@ def test_simulate_writes_logs_prices_and_truth_and_names_the_next_command(
     assert not (tmp_path / "null" / "truth").exists()
 
 
+def test_every_mapping_that_is_given_is_used(tmp_path: Path, capfd: Capture) -> None:
+    """Kills: the last of several mapping files in place of all, as the command that simulate names needs."""
+    made = knock(capfd, "simulate", "--out", tmp_path, "--requests", "60", "--inject", "serving_congestion")
+    command = next(line for line in made.out.splitlines() if line.startswith("Next: "))
+    logs, *rest = command.removeprefix("Next: shadowprice audit ").split()
+    told = [part for part in rest if part == "--mapping" or part.endswith(".mapping.toml")]
+    assert told.count("--mapping") == 2
+    read = knock(capfd, "ingest", logs, *told, "--out", tmp_path / "run", "--json", "--quiet")
+    assert read.code == 0
+    assert read.json["data"]["counts"]["engine_steps"] > 0
+    assert read.json["data"]["refused"] == []
+
+
 def test_simulate_refuses_a_knob_out_of_its_range(tmp_path: Path, capfd: Capture) -> None:
     """Kills: an option that is clipped silently, and half a world on disk."""
     said = knock(capfd, "simulate", "--out", tmp_path / "world", "--inject", "overspending")

@@ -65,8 +65,6 @@ def prices_from(decisions: Decisions, est: Estimates, config: Config, *, seed: i
         rows = sampled_frame(decisions, seed=seed, most=MOST_ROWS)
         books = risk_prices(rows, config=config, seed=seed)
         steps, outcomes = _table(decisions, "engine_steps"), _table(decisions, "outcomes")
-        taught = _usd(config.prices.learning_signal)
-        trained = _usd(config.prices.rollout)
         shown, imposed = _congestion(rows, steps, config, seed)
         prices = (
             *implied.prices,
@@ -81,13 +79,30 @@ def prices_from(decisions: Decisions, est: Estimates, config: Config, *, seed: i
                 outcomes=outcomes,
                 steps=steps,
                 contrasts=est.contrasts,
-                signal_usd=taught,
-                keep_usd=trained,
+                signal_usd=_usd(config.prices.learning_signal),
+                keep_usd=_usd(config.prices.rollout),
             ),
         )
-        stale = stale_savings(rows, outcomes=outcomes, signal_usd=taught, keep_usd=trained)
-        savings = pl.concat([imposed, stale])
+        savings = pl.concat([imposed, _stale(rows, outcomes, config)])
     return Fitted(prices=prices, value_curve=implied.value_curve, savings=savings)
+
+
+def savings_from(decisions: Decisions, config: Config, *, seed: int) -> pl.DataFrame:
+    """The savings of `prices_from` alone, without the prices that take longer.
+
+    Raises: SchemaError for a frame that is not in the layout.
+    """
+    with threadpool_limits(limits=1):
+        rows = sampled_frame(decisions, seed=seed, most=MOST_ROWS)
+        _, imposed = _congestion(rows, _table(decisions, "engine_steps"), config, seed)
+        return pl.concat([imposed, _stale(rows, _table(decisions, "outcomes"), config)])
+
+
+def _stale(rows: pl.DataFrame, outcomes: pl.DataFrame | None, config: Config) -> pl.DataFrame:
+    prices = config.prices
+    return stale_savings(
+        rows, outcomes=outcomes, signal_usd=_usd(prices.learning_signal), keep_usd=_usd(prices.rollout)
+    )
 
 
 def _usd(amount: Amount | None) -> float | None:

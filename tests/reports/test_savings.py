@@ -8,12 +8,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+from scipy import stats
+from shadowprice.estimators.capital.stale_savings import stale_savings
+from shadowprice.ingest.simulator.training import TrainSettings
 from shadowprice.reports.diagnose import DETECTORS, diagnose
 from shadowprice.reports.headline import headline, recoverable
 from shadowprice.reports.page import build
 from shadowprice.reports.view import RunView
 from shadowprice.schemas.records import Finding
 
+from tests.estimators.test_capital_staleness import log
 from tests.reports.factory import PRICED, Case, estimates
 from tests.reports.saved import LONG, STALE, logged, prices_with, refused, savings
 
@@ -165,3 +169,16 @@ def test_a_small_slice_of_people_is_hidden_here_as_elsewhere() -> None:
     prices = prices_with(est, savings(about, usd=40.0, se=4.0))
     report = build(RunView(est=est, prices=prices, findings=(), provenance={"run_id": "7f3a"}))
     assert "acme" not in report.json
+
+
+@pytest.mark.slow
+def test_a_trainer_whose_rollouts_are_worth_their_cost_is_rarely_accused() -> None:
+    """Kills a materiality of 0 or a test per bin without control: at most 10 % of 150 worlds, and a band."""
+    given = TrainSettings(runs=2, updates=28, rollouts=32, decay=0.0, hard_signal=0.0, signal_usd=0.9)
+    est = logged(estimates(ROUTING), STALE)
+    alarms = 0
+    for seed in range(150):
+        rows = stale_savings(log(given, seed), signal_usd=given.signal_usd, keep_usd=given.keep_usd)
+        found = diagnose(est, prices_with(est, rows), PRICED)
+        alarms += any(f.status == "found" for f in of(found, "stale_rollouts"))
+    assert stats.binomtest(alarms, 150, 0.10, alternative="greater").pvalue > 0.01

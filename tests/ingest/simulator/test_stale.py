@@ -65,6 +65,20 @@ def test_rollouts_read_back_with_their_probabilities_lags_and_signals(
     assert "mean_signal" not in (run.logs / "rollouts.jsonl").read_text()
 
 
+def test_the_config_states_what_a_signal_is_worth_and_a_rollout_costs_and_only_here(
+    run: SimulatedRun, tmp_path: Path
+) -> None:
+    """Kills: a world whose stale rollouts nobody can price, and prices in a world without a trainer."""
+    prices = load_config(run.config)[0].prices
+    assert run.truth is not None
+    facts = pl.read_parquet(run.truth / "training.parquet").row(0, named=True)
+    assert prices.learning_signal is not None
+    assert prices.rollout is not None
+    assert (prices.learning_signal.value, prices.rollout.value) == (facts["signal_usd"], facts["keep_usd"])
+    other = simulate(tmp_path, seed=6, knobs=Knobs(requests=60))
+    assert "USD/signal" not in other.config.read_text()
+
+
 @pytest.mark.slow
 def test_all_seven_failures_together_read_back_each_with_dollars(tmp_path: Path) -> None:
     """Kills: a mode that cannot be injected beside the others."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from shadowprice.errors import ConfigError
 from shadowprice.ingest.pipeline import ingest
 from shadowprice.ingest.simulator import Knobs, SimulatedRun, settings, simulate
 from shadowprice.ingest.simulator.engine_truth import external_delay
@@ -64,7 +65,23 @@ def test_the_engine_log_reads_back_with_the_times_of_the_truth(run: SimulatedRun
         assert (both[name] - both[f"{name}_true"]).abs().max() < 1e-5  # type: ignore[operator]
     assert (both["latency_s"] - both["latency_s_true"]).abs().max() < 2e-3  # type: ignore[operator]
     assert both["x_prompt_band"].equals(both["x_prompt_band_true"])
+    assert set(both["replica"]) == {"vllm-2", "vllm-3"}
     assert both["tok_output"].equals(both["tok_output_true"])
+
+
+@pytest.mark.slow
+def test_the_steps_of_the_engine_read_back_as_they_were(run: SimulatedRun, tmp_path: Path) -> None:
+    """Kills: steps of a replica that no request names, times in another unit, a column left out."""
+    config, _ = load_config(run.config)
+    steps = run.logs / "engine-steps.jsonl"
+    mapping = run.logs / "engine-steps.mapping.toml"
+    store = ingest(steps, out=tmp_path, config=config, mapping=mapping)
+    assert run.truth is not None
+    truth = pl.read_parquet(run.truth / "engine_steps.parquet").sort("replica", "ts")
+    read = store.scan("engine_steps").collect().select(truth.columns).sort("replica", "ts")
+    whole = [name for name in truth.columns if name != "step_s"]
+    assert read.select(whole).equals(truth.select(pl.col(n).cast(read.schema[n]) for n in whole))
+    assert (read["step_s"] - truth["step_s"]).abs().max() < 1e-8  # type: ignore[operator]
 
 
 def test_the_steps_of_the_engine_are_in_the_truth_and_hold_all_tokens(run: SimulatedRun) -> None:
@@ -72,7 +89,7 @@ def test_the_steps_of_the_engine_are_in_the_truth_and_hold_all_tokens(run: Simul
     assert run.truth is not None
     steps = pl.read_parquet(run.truth / "engine_steps.parquet")
     asked = pl.read_parquet(run.truth / "engine_requests.parquet")
-    assert steps["replica"].n_unique() == 2
+    assert set(steps["replica"]) == {"vllm-2", "vllm-3"}
     assert steps["prefill_tok"].sum() >= asked["tok_input_uncached"].sum()
     injected = json.loads((run.truth / "injected.json").read_text())["failures"]
     assert [(f["mode"], f["segment"]) for f in injected] == [("serving_congestion", "x_prompt_band=long")]
@@ -84,3 +101,12 @@ def test_a_world_without_congestion_has_no_other_traffic(tmp_path: Path) -> None
     assert run.truth is not None
     assert not (run.truth / "engine_requests.parquet").exists()
     assert b"x_prompt_band" not in (run.logs / "serving-spans.jsonl").read_bytes()
+    assert not list(run.logs.glob("engine-steps*"))
+    assert "x_prompt_band" not in run.config.read_text()
+
+
+def test_steps_of_an_earlier_world_are_not_read_with_the_logs_of_another(tmp_path: Path) -> None:
+    """Kills: congestion of a world that has none, found in what an earlier one left behind."""
+    simulate(tmp_path, seed=6, knobs=Knobs(requests=60, inject=("serving_congestion",)))
+    with pytest.raises(ConfigError, match="holds engine-steps"):
+        simulate(tmp_path, seed=6, knobs=Knobs(requests=60, null=True))
