@@ -41,3 +41,21 @@ def diff(
     from . import looking, summary_looking
 
     deliver(ctx, summary_looking.of_comparison(looking.diff_runs(run_a, run_b)), json=json, quiet=quiet)
+
+
+@app.command("plan-exploration", epilog="Example: shadowprice plan-exploration run --budget 200")
+def plan_exploration(
+    ctx: typer.Context,
+    run: RunDir,
+    budget: Annotated[float, typer.Option("--budget", metavar="USD", help="Expected loss to spend.")],
+    days: Annotated[
+        float | None, typer.Option("--days", help="Time of the plan; as long as the log if not given.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say which choices to randomise, at what rate, what that costs and what it will show."""
+    from . import looking, summary_looking
+
+    plan, run_id = looking.plan_run(run, budget_usd=budget, days=days)
+    deliver(ctx, summary_looking.of_plan(plan, run_id), json=json, quiet=quiet)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from . import exits, rundir
+from .estimators.exploration_plan import ExplorationPlan
 from .reports.compare import Comparison
 from .reports.compare_text import comparison_text
 from .reports.explain import Explanation
 from .reports.explain_text import explanation_text
+from .reports.plan_text import plan_text
 from .terminal import Answer
 
 
@@ -22,6 +24,13 @@ def of_comparison(found: Comparison) -> Answer:
     known = bool(found.compared) or found.unchanged
     return Answer(
         data=found.to_dict(), text=comparison_text(found), run_id=found.runs[1], **_supported(known=known)
+    )
+
+
+def of_plan(plan: ExplorationPlan, run_id: str) -> Answer:
+    """What to randomise; a plan without a line ends as not identified."""
+    return Answer(
+        data=plan.to_dict(), text=plan_text(plan), run_id=run_id, **_supported(known=bool(plan.lines))
     )
 
 

@@ -24,6 +24,7 @@ VERBS = (
     "export",
     "explain",
     "diff",
+    "plan-exploration",
 )
 ENVELOPE = {"schema_version", "verb", "run_id", "status", "data", "warnings"}
 

@@ -18,6 +18,7 @@ PROMISED = {
     *("congestion_fingerprint", "frontier", "hit_rates", "production", "tier_menu"),
     *("autonomy_schedule", "congestion", "decision_risk", "price_gaps", "second_opinion"),
     *("policy_value", "policy_diagnostics", "policy_surplus", "policy_distribution", "policy_cvar"),
+    "plan_exploration",
 }
 HEAVY = ("polars", "numpy", "duckdb", "sklearn", "pydantic", "typer", "rich", "altair", "scipy", "pyarrow")
 
