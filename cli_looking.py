@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .doorway import Json, Quiet, RunDir, deliver
+from .doorway import ConfigFile, Json, Quiet, RunDir, deliver
 
 app = typer.Typer()
 
@@ -59,3 +59,21 @@ def plan_exploration(
 
     plan, run_id = looking.plan_run(run, budget_usd=budget, days=days)
     deliver(ctx, summary_looking.of_plan(plan, run_id), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice doctor run")
+def doctor(
+    ctx: typer.Context,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Folder of a run; only this place if not given.")
+    ] = None,
+    config: ConfigFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check versions and configuration, and what of a run is unpriced, unlinked, set aside or stale."""
+    from . import doctor, summary_looking
+
+    checks = doctor.environment(config)
+    checks += doctor.of_run(run) if run is not None else ()
+    deliver(ctx, summary_looking.of_checks(checks, doctor.run_id_of(run)), json=json, quiet=quiet)

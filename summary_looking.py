@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import exits, rundir
+from .doctor import Check
 from .estimators.exploration_plan import ExplorationPlan
 from .reports.compare import Comparison
 from .reports.compare_text import comparison_text
 from .reports.explain import Explanation
 from .reports.explain_text import explanation_text
+from .reports.layout import wrapped
 from .reports.plan_text import plan_text
 from .terminal import Answer
 
@@ -32,6 +35,22 @@ def of_plan(plan: ExplorationPlan, run_id: str) -> Answer:
     return Answer(
         data=plan.to_dict(), text=plan_text(plan), run_id=run_id, **_supported(known=bool(plan.lines))
     )
+
+
+def of_checks(checks: Sequence[Check], run_id: str | None) -> Answer:
+    """What was looked at; broken things end with the code of a usage error."""
+    broken = [c for c in checks if c.state == "broken"]
+    marks = {"ok": "ok", "note": "note", "broken": "BROKEN"}
+    lines: list[str] = []
+    for c in checks:
+        head, *rest = wrapped(f"{marks[c.state]:<7}{c.name}: {c.found}") or [""]
+        lines += [head, *(f"       {line}" for line in rest)]
+        lines += wrapped(c.cure, indent="       ") if c.cure else []
+    noted = sum(c.state == "note" for c in checks)
+    lines += ["", f"{len(checks)} looked at: {len(broken)} broken, {noted} to note"]
+    ending: dict[str, Any] = {"status": "broken", "exit_code": exits.USAGE} if broken else {}
+    data = {"checks": [c.to_dict() for c in checks]}
+    return Answer(data=data, text="\n".join(lines), run_id=run_id, **ending)
 
 
 def _supported(*, known: bool) -> dict[str, Any]:

@@ -25,6 +25,7 @@ VERBS = (
     "explain",
     "diff",
     "plan-exploration",
+    "doctor",
 )
 ENVELOPE = {"schema_version", "verb", "run_id", "status", "data", "warnings"}
 
