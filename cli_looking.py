@@ -10,6 +10,8 @@ import typer
 from .doorway import ConfigFile, Json, Quiet, RunDir, deliver
 
 app = typer.Typer()
+schema_app = typer.Typer()
+"""Verbs below `schema`."""
 
 
 @app.command(epilog="Example: shadowprice explain run 0007fb9050e80c258687ac93dad3bcdc")
@@ -77,3 +79,20 @@ def doctor(
     checks = doctor.environment(config)
     checks += doctor.of_run(run) if run is not None else ()
     deliver(ctx, summary_looking.of_checks(checks, doctor.run_id_of(run)), json=json, quiet=quiet)
+
+
+@schema_app.command("validate", epilog="Example: shadowprice schema validate decisions.jsonl")
+def schema_validate(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet, JSONL or CSV file, or a store.")],
+    table: Annotated[
+        str | None, typer.Option("--table", help="The shared table; told by the columns if not given.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check a file against the shared tables, and print every fault with its row and the cure."""
+    from . import summary_looking
+    from .ingest.validation import validate
+
+    deliver(ctx, summary_looking.of_validation(validate(file, table)), json=json, quiet=quiet)

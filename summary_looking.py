@@ -8,11 +8,13 @@ from typing import Any
 from . import exits, rundir
 from .doctor import Check
 from .estimators.exploration_plan import ExplorationPlan
+from .ingest.validation import Validation
 from .reports.compare import Comparison
 from .reports.compare_text import comparison_text
 from .reports.explain import Explanation
 from .reports.explain_text import explanation_text
 from .reports.layout import wrapped
+from .reports.numbers import count
 from .reports.plan_text import plan_text
 from .terminal import Answer
 
@@ -51,6 +53,24 @@ def of_checks(checks: Sequence[Check], run_id: str | None) -> Answer:
     ending: dict[str, Any] = {"status": "broken", "exit_code": exits.USAGE} if broken else {}
     data = {"checks": [c.to_dict() for c in checks]}
     return Answer(data=data, text="\n".join(lines), run_id=run_id, **ending)
+
+
+def of_validation(files: Sequence[Validation]) -> Answer:
+    """Every fault of every file with row and cure, bounded; a fault ends with the code of a usage error."""
+    lines: list[str] = []
+    for one in files:
+        told = "no fault" if one.count == 0 else "1 fault" if one.count == 1 else f"{count(one.count)} faults"
+        lines.append(f"{one.file}: {count(one.rows)} rows of {one.table}, {told}")
+        for fault in one.faults:
+            where = "file" if fault.row is None else f"row {fault.row}"
+            cure = f". {fault.cure}" if fault.cure else ""
+            lines += wrapped(f"{where}: {fault.found}{cure}", indent="  ")
+        more = one.count - len(one.faults)
+        lines += [f"  ... and {count(more)} more"] if more else []
+    faults = sum(one.count for one in files)
+    ending: dict[str, Any] = {"status": "faults", "exit_code": exits.USAGE} if faults else {}
+    data = {"faults": faults, "files": [one.to_dict() for one in files]}
+    return Answer(data=data, text="\n".join(lines) or "the store has no rows", **ending)
 
 
 def _supported(*, known: bool) -> dict[str, Any]:
