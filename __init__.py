@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .estimators.congestion.fingerprint import congestion_fingerprint
     from .estimators.econml_learners import second_opinion
     from .estimators.estimate import estimate
+    from .estimators.exploration_plan import plan_exploration
     from .estimators.policy_diagnostics import policy_diagnostics
     from .estimators.policy_distribution import policy_cvar, policy_distribution
     from .estimators.policy_surplus import policy_surplus
@@ -66,6 +67,7 @@ _HOME: Final = {
     "inspect": "reports.inspection",
     "load_config": "schemas.config",
     "open_store": "schemas.store",
+    "plan_exploration": "estimators.exploration_plan",
     "policy_cvar": "estimators.policy_distribution",
     "policy_diagnostics": "estimators.policy_diagnostics",
     "policy_distribution": "estimators.policy_distribution",
@@ -110,6 +112,7 @@ __all__ = [
     "inspect",
     "load_config",
     "open_store",
+    "plan_exploration",
     "policy_cvar",
     "policy_diagnostics",
     "policy_distribution",

@@ -317,6 +317,7 @@ def schema_show(
 
 
 app.registered_commands += cli_looking.app.registered_commands
+schema_app.registered_commands += cli_looking.schema_app.registered_commands
 
 
 def run(args: Sequence[str]) -> int:

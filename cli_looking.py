@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .doorway import Json, Quiet, RunDir, deliver
+from .doorway import ConfigFile, Json, Quiet, RunDir, deliver
 
 app = typer.Typer()
+schema_app = typer.Typer()
+"""Verbs below `schema`."""
 
 
 @app.command(epilog="Example: shadowprice explain run 0007fb9050e80c258687ac93dad3bcdc")
@@ -41,3 +43,56 @@ def diff(
     from . import looking, summary_looking
 
     deliver(ctx, summary_looking.of_comparison(looking.diff_runs(run_a, run_b)), json=json, quiet=quiet)
+
+
+@app.command("plan-exploration", epilog="Example: shadowprice plan-exploration run --budget 200")
+def plan_exploration(
+    ctx: typer.Context,
+    run: RunDir,
+    budget: Annotated[float, typer.Option("--budget", metavar="USD", help="Expected loss to spend.")],
+    days: Annotated[
+        float | None, typer.Option("--days", help="Time of the plan; as long as the log if not given.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say which choices to randomise, at what rate, what that costs and what it will show."""
+    from . import looking, summary_looking
+
+    plan, run_id = looking.plan_run(run, budget_usd=budget, days=days)
+    deliver(ctx, summary_looking.of_plan(plan, run_id), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice doctor run")
+def doctor(
+    ctx: typer.Context,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Folder of a run; only this place if not given.")
+    ] = None,
+    config: ConfigFile = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check versions and configuration, and what of a run is unpriced, unlinked, set aside or stale."""
+    from . import doctor, summary_looking
+
+    checks = doctor.environment(config)
+    checks += doctor.of_run(run) if run is not None else ()
+    deliver(ctx, summary_looking.of_checks(checks, doctor.run_id_of(run)), json=json, quiet=quiet)
+
+
+@schema_app.command("validate", epilog="Example: shadowprice schema validate decisions.jsonl")
+def schema_validate(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Parquet, JSONL or CSV file, or a store.")],
+    table: Annotated[
+        str | None, typer.Option("--table", help="The shared table; told by the columns if not given.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check a file against the shared tables, and print every fault with its row and the cure."""
+    from . import summary_looking
+    from .ingest.validation import validate
+
+    deliver(ctx, summary_looking.of_validation(validate(file, table)), json=json, quiet=quiet)

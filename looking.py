@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,9 +11,11 @@ import polars as pl
 
 from . import rundir
 from .errors import ConfigError
+from .estimators.exploration_plan import ExplorationPlan, plan_exploration
 from .reports.compare import Comparison, compare
 from .reports.escape import short
 from .reports.explain import Explanation, explain
+from .reports.privacy import small_cells
 from .reports.view import RunView
 from .schemas.config import Config, parse_config
 from .schemas.store import Store, open_store
@@ -106,3 +109,24 @@ def _view(folder: Path) -> RunView:
             "versions": finished.get("versions", {}),
         },
     )
+
+
+def plan_run(
+    folder: str | Path, *, budget_usd: float, days: float | None = None
+) -> tuple[ExplorationPlan, str]:
+    """What to randomise after the run in `folder` for `budget_usd` of expected loss, with the run's id.
+
+    Raises: SchemaError without estimates or store; ConfigError for a budget or a time that is not positive.
+    """
+    folder = Path(folder)
+    meta = rundir.read_meta(folder)
+    est = rundir.read_estimates(folder, with_ledger=False)
+    hidden = small_cells(est.contrasts)
+    kept = (
+        replace(est, contrasts=est.contrasts.filter(~pl.col("segment").is_in(sorted(hidden))))
+        if hidden
+        else est
+    )
+    store = open_store(folder)
+    plan = plan_exploration(kept, store, budget_usd=budget_usd, config=config_of(meta), days=days)
+    return plan, meta.run_id

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import exits, rundir
+from .doctor import Check
+from .estimators.exploration_plan import ExplorationPlan
+from .ingest.validation import Validation
 from .reports.compare import Comparison
 from .reports.compare_text import comparison_text
 from .reports.explain import Explanation
 from .reports.explain_text import explanation_text
+from .reports.layout import wrapped
+from .reports.numbers import count
+from .reports.plan_text import plan_text
 from .terminal import Answer
 
 
@@ -23,6 +30,47 @@ def of_comparison(found: Comparison) -> Answer:
     return Answer(
         data=found.to_dict(), text=comparison_text(found), run_id=found.runs[1], **_supported(known=known)
     )
+
+
+def of_plan(plan: ExplorationPlan, run_id: str) -> Answer:
+    """What to randomise; a plan without a line ends as not identified."""
+    return Answer(
+        data=plan.to_dict(), text=plan_text(plan), run_id=run_id, **_supported(known=bool(plan.lines))
+    )
+
+
+def of_checks(checks: Sequence[Check], run_id: str | None) -> Answer:
+    """What was looked at; broken things end with the code of a usage error."""
+    broken = [c for c in checks if c.state == "broken"]
+    marks = {"ok": "ok", "note": "note", "broken": "BROKEN"}
+    lines: list[str] = []
+    for c in checks:
+        head, *rest = wrapped(f"{marks[c.state]:<7}{c.name}: {c.found}") or [""]
+        lines += [head, *(f"       {line}" for line in rest)]
+        lines += wrapped(c.cure, indent="       ") if c.cure else []
+    noted = sum(c.state == "note" for c in checks)
+    lines += ["", f"{len(checks)} looked at: {len(broken)} broken, {noted} to note"]
+    ending: dict[str, Any] = {"status": "broken", "exit_code": exits.USAGE} if broken else {}
+    data = {"checks": [c.to_dict() for c in checks]}
+    return Answer(data=data, text="\n".join(lines), run_id=run_id, **ending)
+
+
+def of_validation(files: Sequence[Validation]) -> Answer:
+    """Every fault of every file with row and cure, bounded; a fault ends with the code of a usage error."""
+    lines: list[str] = []
+    for one in files:
+        told = "no fault" if one.count == 0 else "1 fault" if one.count == 1 else f"{count(one.count)} faults"
+        lines.append(f"{one.file}: {count(one.rows)} rows of {one.table}, {told}")
+        for fault in one.faults:
+            where = "file" if fault.row is None else f"row {fault.row}"
+            cure = f". {fault.cure}" if fault.cure else ""
+            lines += wrapped(f"{where}: {fault.found}{cure}", indent="  ")
+        more = one.count - len(one.faults)
+        lines += [f"  ... and {count(more)} more"] if more else []
+    faults = sum(one.count for one in files)
+    ending: dict[str, Any] = {"status": "faults", "exit_code": exits.USAGE} if faults else {}
+    data = {"faults": faults, "files": [one.to_dict() for one in files]}
+    return Answer(data=data, text="\n".join(lines) or "the store has no rows", **ending)
 
 
 def _supported(*, known: bool) -> dict[str, Any]:

@@ -24,6 +24,8 @@ VERBS = (
     "export",
     "explain",
     "diff",
+    "plan-exploration",
+    "doctor",
 )
 ENVELOPE = {"schema_version", "verb", "run_id", "status", "data", "warnings"}
 

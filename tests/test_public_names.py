@@ -19,6 +19,7 @@ PROMISED = {
     *("autonomy_schedule", "congestion", "decision_risk", "price_gaps", "second_opinion"),
     *("predictions", "Prediction"),
     *("policy_value", "policy_diagnostics", "policy_surplus", "policy_distribution", "policy_cvar"),
+    "plan_exploration",
 }
 HEAVY = ("polars", "numpy", "duckdb", "sklearn", "pydantic", "typer", "rich", "altair", "scipy", "pyarrow")
 
