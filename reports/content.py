@@ -12,11 +12,13 @@ import polars as pl
 from ..schemas.records import QUANTITIES, Finding
 from . import charts, ingested, price_charts, slices
 from . import numbers as fmt
+from .allocation import allocation_charts
 from .charts import Chart
 from .diagnose import NOT_CHECKED
 from .escape import short
 from .headline import Headline, headline
 from .names import mode_name, place_name, source, status_name
+from .samples import sample_chart
 from .scrutinised import Scrutinised, scrutinised
 from .tables import (
     Table,
@@ -79,6 +81,8 @@ class Content:
     waterfall: Chart | None
     tornado: Chart | None
     planes: tuple[Chart, ...]
+    allocations: tuple[Chart, ...]
+    samples: Chart | None
     strips: tuple[Chart, ...]
     curve: Chart | None
     overlaps: tuple[Chart, ...]
@@ -114,6 +118,8 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         waterfall=charts.waterfall(est, found, head),
         tornado=tornado(est, view.prices, found),
         planes=tuple(slices.planes(est, view.prices)),
+        allocations=allocation_charts(est, view.allocation),
+        samples=sample_chart(est),
         strips=price_charts.price_strips(view.prices),
         curve=price_charts.value_chart(view.prices.value_curve),
         overlaps=_overlaps(view),
