@@ -248,6 +248,7 @@ def report_run(
     takes as long as estimating its decision point a few times.
     """
     from .estimators.scrutiny import scrutinies
+    from .reports.allocation import realised
     from .reports.page import build
     from .reports.view import RunView
 
@@ -264,6 +265,7 @@ def report_run(
         manifest=store.manifest,
         provenance=provenance,
         truth=rundir.read_truth(folder),
+        allocation=realised(store.decisions(), _config(meta)),
     )
     if scrutiny:
         counted = [f for f in view.findings if f.status == "found" and f.counted and f.action]

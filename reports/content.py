@@ -12,12 +12,14 @@ import polars as pl
 from ..schemas.records import QUANTITIES, Finding
 from . import charts, ingested, price_charts, slices
 from . import numbers as fmt
+from .allocation import allocation_charts
 from .charts import Chart
 from .decomposition import decomposition, spend_split
 from .escape import short
 from .headline import Headline, headline
 from .names import mode_name, place_name, source, status_name
 from .predicted import prediction_charts, predictions_table
+from .samples import sample_chart
 from .saving_sections import saving_assumptions, saving_facts, saving_rows, saving_terms
 from .scrutinised import Scrutinised, scrutinised
 from .tables import (
@@ -84,6 +86,8 @@ class Content:
     tornado: Chart | None
     split: Table
     planes: tuple[Chart, ...]
+    allocations: tuple[Chart, ...]
+    samples: Chart | None
     strips: tuple[Chart, ...]
     curve: Chart | None
     predictions: Table
@@ -122,6 +126,8 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         tornado=tornado(est, view.prices, found),
         split=split_table(spend_split(est, view.prices)),
         planes=tuple(slices.planes(est, view.prices)),
+        allocations=allocation_charts(est, view.allocation),
+        samples=sample_chart(est),
         strips=price_charts.price_strips(view.prices),
         curve=price_charts.value_chart(view.prices.value_curve),
         predictions=predictions_table(view.predictions),

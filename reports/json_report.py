@@ -26,6 +26,7 @@ def render(view: RunView, content: Content) -> str:
         "window": {"from": est.window[0], "to": est.window[1]},
         "code": trace.code(view),
         "headline": {**asdict(head), "sentence": head.sentence(), "trace": trace.of_headline(view)},
+        "allocation": view.allocation.to_dicts(),
         "evidence": est.coverage.to_dicts(),
         "findings": [{**f.to_dict(), "trace": trace.of_finding(view, f)} for f in view.findings],
         "examples": {s.title: list(s.examples) for s in content.sections},

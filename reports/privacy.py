@@ -21,6 +21,9 @@ def without_small_cells(view: RunView) -> tuple[RunView, str]:
     Where a single slice of a column is small, the next smallest goes too: the total less the rest would
     give it away.
     """
+    estimated = view.est.contrasts.select("layer", "decision_point", "segment")
+    counted = view.allocation.join(estimated, on=estimated.columns, how="semi", maintain_order="left")
+    view = replace(view, allocation=counted)  # a slice too small to be estimated is too small to be counted
     hidden = small_cells(view.est.contrasts)
     if not hidden:
         return view, ""
@@ -48,6 +51,7 @@ def without_small_segments(view: RunView, hidden: set[str]) -> RunView:
         ),
         prices=_without(view.prices, hidden),
         findings=tuple(f for f in view.findings if f.segment not in hidden),
+        allocation=view.allocation.filter(kept),
         truth=None if view.truth is None else view.truth.filter(kept),
     )
 
