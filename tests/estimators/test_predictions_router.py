@@ -71,13 +71,13 @@ def test_without_a_randomised_slice_there_is_no_support(frame: pl.DataFrame) -> 
     assert "no randomised slice" in found.reason
 
 
-def confounded(n: int = 12_000) -> pl.DataFrame:
+def confounded(n: int = 24_000) -> pl.DataFrame:
     """At a high V the router sees a hidden sign of success and sends such requests to a frontier model that
     answers worse; a sixth of the choices is drawn at random. No probability is logged."""
     rng = np.random.default_rng(0)
     sign, dear = rng.random(n) < 0.5, rng.random(n) < 0.5
     explored = rng.random(n) < 1 / 6
-    wanted = np.where(dear, np.where(sign, 0.9, 0.1), 0.5)
+    wanted = np.where(dear, np.where(sign, 0.95, 0.35), 0.5)
     frontier = rng.random(n) < np.where(explored, 0.5, wanted)
     success = np.where(sign, 0.85, 0.25) - 0.15 * frontier
     return pl.DataFrame(
@@ -96,11 +96,18 @@ def confounded(n: int = 12_000) -> pl.DataFrame:
 
 
 def test_a_hidden_cause_moves_the_placebo() -> None:
-    """Kills: a placebo that compares the fit with itself; explorations weighed by the policy's chances."""
+    """Kills: a placebo that compares the fit with itself."""
     found = on_regret(confounded())
     assert found.placebo_p is not None
     assert found.placebo_p < 0.01
     assert found.verdict != "supported", str(found)
+
+
+def test_explorations_are_weighed_by_their_own_chances() -> None:
+    """Kills: the chances of the whole policy, by which the cheap model gains half as much again."""
+    found = regrets(confounded())
+    dear = found.randomised & (found.value == 32.0)
+    assert found.left[dear].mean() == pytest.approx(32.0 * 0.15 + 0.75, abs=1.5)
 
 
 def test_deciles_are_drawn_where_values_are_many(frame: pl.DataFrame) -> None:

@@ -75,7 +75,7 @@ def test_few_tasks_leave_it_open() -> None:
 
 
 def test_verification_that_raises_risk_contradicts_it(frame: pl.DataFrame) -> None:
-    """Kills: a two-sided test, for which any effect is support."""
+    """Kills: harm told as a fall that is merely excluded."""
     harmful = with_incidents(frame, 0.05 + 0.15 * pl.col("done").clip(0, 2))
     found = on_risk(harmful)
     assert found.verdict == "contradicted", str(found)

@@ -114,7 +114,7 @@ def test_the_report_holds_them_on_the_page_in_markdown_and_in_json() -> None:
     """Kills: a section that one of the three forgets, and text of a log that becomes markup."""
     made = build(view(predictions=ALL))
     assert "The paper&#39;s three predictions" in made.html
-    assert "prediction-verifier" in made.html
+    assert "Risk falls, interval below 0, at 1 of 2 further verifications" in made.html
     assert "<b>x</b>" not in made.html
     assert "three predictions" in made.markdown
     assert "<b>" not in made.markdown
