@@ -44,15 +44,19 @@ def test_the_order_of_rows_does_not_matter(log: pl.DataFrame) -> None:
         assert a.effect == pytest.approx(b.effect, rel=1e-9)
 
 
-def test_large_logs_are_sampled_by_whole_sessions(log: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kills: single steps of a task in the sample, whose dose is then wrong; a sample that is the whole."""
+def test_large_logs_are_sampled_by_whole_requests(log: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills: single steps of a task in the sample, whose dose is then wrong; a sample of sessions, which are
+    few here; a sample that is the whole."""
     monkeypatch.setattr(door, "MOST_CHOICES", 4_000)
+    seen: list[pl.DataFrame] = []
+    real = door.verifier_prediction
+    monkeypatch.setattr(door, "verifier_prediction", lambda f, *a, **k: seen.append(f) or real(f, *a, **k))
     found = door.predictions(log, BOTH, seed=0)
-    whole = door.predictions(log.lazy(), BOTH, seed=1)
-    assert found != whole
-    assert 0 < found[0].n < 3_000
-    assert found[0].effect is not None
-    assert found[0].effect < 0
+    tasks = seen[0].filter(layer="agent").group_by("request_id").len()
+    assert 0.35 < tasks.height / 1_500 < 0.6
+    assert (tasks["len"] == 3).all()
+    assert seen[0]["session_id"].n_unique() == log["session_id"].n_unique()
+    assert found[0].verdict == "supported", str(found[0])
 
 
 def test_the_first_requests_stand_for_a_long_serving_log(
