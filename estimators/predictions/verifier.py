@@ -187,7 +187,8 @@ def _curve(steps: list[Step], seed: int) -> tuple[Reading, ...]:
 
 def _on_risky_tasks(steps: list[Step], stop: int | None) -> Reading | str | None:
     """USD that a verification below k* nets more where the predicted risk is above its median at that dose;
-    why it is not known; or None without a stop that pays. Where some verified beyond k*, in excess of the same there.
+    why it is not known; or None without a stop that pays. Where some verified beyond k*, in excess of what
+    the same nets more there.
     """
     if not stop:
         return None
