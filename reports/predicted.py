@@ -87,8 +87,8 @@ def _chart(p: Prediction) -> Chart | None:
             "order": i,
             "what": short(r.label, longest=_LABEL),
             "value": scale * (r.value or 0.0),
-            "lower": scale * float(r.value if r.lower is None else r.lower),
-            "upper": scale * float(r.value if r.upper is None else r.upper),
+            "lower": scale * ((r.value if r.lower is None else r.lower) or 0.0),
+            "upper": scale * ((r.value if r.upper is None else r.upper) or 0.0),
         }
         for i, r in enumerate(drawn)
     ]

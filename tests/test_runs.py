@@ -78,6 +78,30 @@ def test_the_estimates_read_back_are_those_written(audited: Path, tmp_path: Path
     assert (again.notes, again.window, again.level) == (est.notes, est.window, est.level)
 
 
+def test_the_predictions_read_back_are_those_tested(world: SimulatedRun, audited: Path) -> None:
+    """Kills: a curve that becomes a list of dicts in a file, and a test without the configuration."""
+    found = rundir.read_predictions(audited)
+    config, _ = sp.load_config(world.config)
+    assert found == sp.predictions(sp.open_store(audited), config, seed=0)
+    assert [p.name for p in found] == ["verifier", "router", "congestion"]
+    assert found[1].effect is not None, str(found[1])
+    assert "predictions.json" in json.loads((audited / "run.json").read_text())["outputs"]
+    assert json.loads((audited / "report.json").read_text())["predictions"][1]["verdict"] == found[1].verdict
+
+
+def test_verdicts_are_among_the_answers_of_diagnose_and_audit(
+    world: SimulatedRun, audited: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    """Kills: verdicts that only the page knows."""
+    out = copy_of(audited, tmp_path)
+    told = [p.to_dict() for p in rundir.read_predictions(audited)]
+    for command in (["diagnose", out], audit_command(world, out)):
+        said = knock(capfd, *command, "--json")
+        assert json.loads(said.out)["data"]["predictions"] == json.loads(json.dumps(told))
+    assert "three predictions" in (out / "report.md").read_text()
+    assert "More verification in a task lowers its realised risk" in knock(capfd, "diagnose", out).out
+
+
 def test_python_says_the_same_as_the_command_line(world: SimulatedRun, audited: Path, tmp_path: Path) -> None:
     """Kills: a default that differs between sp.audit and the verb."""
     config, _ = sp.load_config(world.config)

@@ -11,13 +11,13 @@ from ...errors import SchemaError
 from ...schemas.config import Config
 from ...schemas.records import Prediction
 from ...schemas.store import Store
-from ..prices.sampled import sampled_frame
+from ..prices.sampled import REQUESTS, sampled_frame
 from .congestion import congestion_prediction
 from .router import router_prediction
 from .verifier import verifier_prediction
 
 MOST_CHOICES: Final = 20_000
-"""Router and agent decisions that are read: a session that is read is read whole."""
+"""Router and agent decisions that are read: a request that is read is read whole."""
 MOST_REQUESTS: Final = 100_000
 """Serving decisions that are read, the first ones: a queue has no history when its requests are sampled."""
 
@@ -30,7 +30,7 @@ def predictions(
     In order: 'verifier' (more verification lowers realised risk until it no longer pays), 'router' (regret of
     a cost-minimising router grows with the value of a request), 'congestion' (long contexts of other tenants
     make short requests wait). decisions_or_store: a store or a frame in the decisions layout. Of large logs
-    whole sessions are sampled for the first two, and the first requests are taken for the third.
+    whole requests are sampled for the first two, and the first requests are taken for the third.
 
     Raises: SchemaError for a frame that is not in the layout. What the log cannot tell is a verdict
     not_identified with the reason, never an error.
@@ -44,7 +44,7 @@ def predictions(
         raise SchemaError("column 'layer' is missing", where="decisions", expected="the decisions layout")
     choices = lazy.filter(pl.col("layer").is_in(["router", "agent"]))
     with threadpool_limits(limits=1):  # small problems: threads inside one wait longer than they work
-        frame = sampled_frame(choices, seed=seed, most=MOST_CHOICES)
+        frame = sampled_frame(choices, seed=seed, most=MOST_CHOICES, together=REQUESTS)
         return (
             verifier_prediction(frame, settings, seed=seed),
             router_prediction(frame, settings, seed=seed),

@@ -117,7 +117,7 @@ def _unit(steps: list[Step]) -> str:
 
 def _stop_said(stop: int | None) -> str:
     if stop is None:
-        return "no net value is known, so the stop is not, and only the first verification is tested"
+        return "no net value is known, nor with it the stop, so only the first verification is tested"
     if stop == 0:
         return "not even the first verification is shown to pay"
     return f"up to {stop} verifications in a task are shown to pay"
@@ -186,8 +186,9 @@ def _curve(steps: list[Step], seed: int) -> tuple[Reading, ...]:
 
 
 def _on_risky_tasks(steps: list[Step], stop: int | None) -> Reading | str | None:
-    """USD that a verification below k* nets more where the predicted risk is above its median; why it is not
-    known; or None without a stop that pays. Where some verified beyond k*, in excess of the same there.
+    """USD that a verification below k* nets more where the predicted risk is above its median at that dose;
+    why it is not known; or None without a stop that pays. Where some verified beyond k*, in excess of what
+    the same nets more there.
     """
     if not stop:
         return None
@@ -195,11 +196,10 @@ def _on_risky_tasks(steps: list[Step], stop: int | None) -> Reading | str | None
     net = np.concatenate([s.pair.d[rows, NET] for s, rows in parts])
     if np.isnan(net).any():
         return "net value is not known at every dose"
-    predicted = np.concatenate([s.predicted[rows] for s, rows in parts])
     h = np.concatenate([s.pair.h[rows] for s, rows in parts])
     cluster = np.concatenate([s.pair.problem.cluster[rows] for s, rows in parts])
     low = np.concatenate([np.full(rows.size, s.done < stop) for s, rows in parts])
-    risky = predicted > np.median(predicted)
+    risky = np.concatenate([s.predicted[rows] > np.median(s.predicted[rows]) for s, rows in parts])
     cells = [low & risky, low & ~risky] + ([~low & risky, ~low & ~risky] if not low.all() else [])
     if any(c.sum() < 2 * MIN_ARM or effective_clusters(cluster, c) < MIN_CLUSTERS for c in cells):
         return f"fewer than {2 * MIN_ARM} decisions or {MIN_CLUSTERS:.0f} clusters with high or low risk"

@@ -13,7 +13,10 @@ from ..problem import Problem, check_frame, problems
 
 MOST: Final = 5_000
 """Decisions per point that a programme with a bootstrap can hold within seconds."""
-_TOGETHER: Final = ("session_id", "request_id", "decision_id")
+SESSIONS: Final = ("session_id", "request_id", "decision_id")
+"""What is kept or left whole: sessions, and without their ids requests, or single decisions."""
+REQUESTS: Final = SESSIONS[1:]
+"""The same by requests: where sessions are few and long, a sample of them would leave too few clusters."""
 _STEPS: Final = 1 << 32
 
 
@@ -43,22 +46,33 @@ def sampled_problems(
                 yield problem
 
 
-def sampled_frame(decisions: pl.DataFrame | pl.LazyFrame | Store, *, seed: int, most: int) -> pl.DataFrame:
+def sampled_frame(
+    decisions: pl.DataFrame | pl.LazyFrame | Store,
+    *,
+    seed: int,
+    most: int,
+    together: tuple[str, ...] = SESSIONS,
+) -> pl.DataFrame:
     """About `most` decisions at most, whole sessions of all layers, with the share kept in keep_prob.
+
+    together: SESSIONS or REQUESTS, what is kept or left whole.
 
     Raises: SchemaError for a frame that is not in the layout.
     """
     lazy = decisions.decisions() if isinstance(decisions, Store) else decisions.lazy()
     count = int(lazy.select(pl.len()).collect(engine="streaming").item())
-    frame = _kept(lazy, lazy.collect_schema().names(), min(1.0, most / max(count, 1)), seed)
+    names = lazy.collect_schema().names()
+    frame = _kept(lazy, names, min(1.0, most / max(count, 1)), seed, together)
     check_frame(frame)
     return frame
 
 
-def _kept(lazy: pl.LazyFrame, names: list[str], share: float, seed: int) -> pl.DataFrame:
+def _kept(
+    lazy: pl.LazyFrame, names: list[str], share: float, seed: int, together: tuple[str, ...] = SESSIONS
+) -> pl.DataFrame:
     if share == 1.0:
         return lazy.collect()
-    keys = [pl.col(name).cast(pl.String) for name in _TOGETHER if name in names]
+    keys = [pl.col(name).cast(pl.String) for name in together if name in names]
     kept_before = pl.col("keep_prob").fill_null(1.0) if "keep_prob" in names else pl.lit(1.0)
     own = pl.coalesce(keys).hash(seed) % _STEPS < int(share * _STEPS)
     return lazy.filter(own).with_columns(keep_prob=kept_before * share).collect(engine="streaming")

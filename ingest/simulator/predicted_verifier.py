@@ -12,6 +12,8 @@ from scipy import stats
 from .world import Array, Flags, Ints
 
 VERIFY_USD: Final = 0.6
+TASK_VALUE: Final = 1.0
+"""V in USD per task; verification changes no quality here."""
 RISK_USD: Final = 30.0
 """What one incident costs, in USD per event."""
 ROUNDS: Final = 3
