@@ -123,7 +123,7 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         strips=price_charts.price_strips(view.prices),
         curve=price_charts.value_chart(view.prices.value_curve),
         overlaps=_overlaps(view),
-        sections=tuple(_section(view, f, i) for i, f in enumerate(shown[:_MAX_SECTIONS], start=1)),
+        sections=tuple(_section(view, shown, i) for i in range(1, min(len(shown), _MAX_SECTIONS) + 1)),
         sections_left_out=max(0, len(shown) - _MAX_SECTIONS),
         truth=truth_tables(view),
         coverage=coverage_table(est.coverage),
@@ -185,7 +185,8 @@ def _overlaps(view: RunView) -> tuple[Chart, ...]:
     return tuple(c for c in drawn if c is not None)
 
 
-def _section(view: RunView, f: Finding, number: int) -> Section:
+def _section(view: RunView, shown: Sequence[Finding], number: int) -> Section:
+    f = shown[number - 1]
     group = next(
         g
         for g in estimate_groups(_contrast(view.est.contrasts, f).filter(pl.col("segment") == f.segment))
@@ -203,7 +204,7 @@ def _section(view: RunView, f: Finding, number: int) -> Section:
         overlap=slices.finding_overlap(view.est, f, name=f"finding{number}")
         if number <= _MAX_OVERLAPS
         else None,
-        scrutiny=scrutinised(view, f, name=f"scrutiny{number}"),
+        scrutiny=scrutinised(view, shown, number),
         assumptions=_assumptions(f),
         examples=_examples(view, f),
     )
