@@ -133,7 +133,7 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         predictions=predictions_table(view.predictions),
         prediction_curves=prediction_charts(view.predictions),
         overlaps=_overlaps(view),
-        sections=tuple(_section(view, f, i) for i, f in enumerate(shown[:_MAX_SECTIONS], start=1)),
+        sections=tuple(_section(view, shown, i) for i in range(1, min(len(shown), _MAX_SECTIONS) + 1)),
         sections_left_out=max(0, len(shown) - _MAX_SECTIONS),
         truth=truth_tables(view),
         coverage=coverage_table(est.coverage),
@@ -195,7 +195,8 @@ def _overlaps(view: RunView) -> tuple[Chart, ...]:
     return tuple(c for c in drawn if c is not None)
 
 
-def _section(view: RunView, f: Finding, number: int) -> Section:
+def _section(view: RunView, shown: Sequence[Finding], number: int) -> Section:
+    f = shown[number - 1]
     saved = saving_rows(view, f)
     by = {} if saved.height else _by_quantity(view, f)
     facts = saving_facts(f, saved) if saved.height else _facts(view, f, by)
@@ -210,7 +211,7 @@ def _section(view: RunView, f: Finding, number: int) -> Section:
         overlap=slices.finding_overlap(view.est, f, name=f"finding{number}")
         if number <= _MAX_OVERLAPS and saved.is_empty()
         else None,
-        scrutiny=scrutinised(view, f, name=f"scrutiny{number}"),
+        scrutiny=scrutinised(view, shown, number),
         assumptions=saving_assumptions(f) if saved.height else _assumptions(f),
         examples=_examples(view, f),
     )

@@ -28,7 +28,10 @@ def render(view: RunView, content: Content) -> str:
         "headline": {**asdict(head), "sentence": head.sentence(), "trace": trace.of_headline(view)},
         "allocation": view.allocation.to_dicts(),
         "evidence": est.coverage.to_dicts(),
-        "findings": [{**f.to_dict(), "trace": trace.of_finding(view, f)} for f in view.findings],
+        "findings": [
+            {**f.to_dict(), "trace": rows}
+            for f, rows in zip(view.findings, trace.of_findings(view), strict=True)
+        ],
         "examples": {s.title: list(s.examples) for s in content.sections},
         "estimates": est.contrasts.to_dicts(),
         "overlap": est.overlap.to_dicts(),

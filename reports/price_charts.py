@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import altair as alt
@@ -97,7 +98,9 @@ def _strip(prices: Prices, what: str, names: tuple[str, ...], number: int) -> Ch
     known = [p for n in names for p in prices.named(n) if p.value is not None and p.segment == "all"]
     if len(known) < 2 or all(p.source == "user" for p in known):
         return None
-    rows = [_row(i, p) for i, p in enumerate(known[:_MOST], start=1)]
+    shown = known[:_MOST]
+    others = [_apart(p, shown) for p in shown]
+    rows = [{**_row(i, p), "mark": "≠" if others[i - 1] else ""} for i, p in enumerate(shown, start=1)]
     base = alt.Chart(alt.InlineData(values=rows))
     y = alt.Y(
         "where:N",
@@ -111,10 +114,17 @@ def _strip(prices: Prices, what: str, names: tuple[str, ...], number: int) -> Ch
         base.mark_circle(size=70, opacity=1).encode(
             x=alt.X("value:Q", title=known[0].unit, axis=alt.Axis(tickCount=5)), y=y, color=tone
         ),
+        base.mark_text(align="left", dx=8, fontSize=13, fontWeight=600, color=ink("ink")).encode(
+            x="upper:Q", y=y, text="mark:N"
+        ),
     ]
     values = [float(p.value or 0.0) for p in known]
     unit = known[0].unit.split("/")[0]
-    title = f"{what} is worth {min(values):.3g} to {max(values):.3g} {unit}, depending on who is asked"
+    far = sum(bool(o) for o in others)
+    noise = f"{far} of {len(shown)} disagree beyond noise" if far else "no two disagree beyond noise"
+    title = (
+        f"{what} is worth {min(values):.3g} to {max(values):.3g} {unit}, depending on who is asked; {noise}"
+    )
     cells = [
         (
             r["where"],
@@ -124,16 +134,37 @@ def _strip(prices: Prices, what: str, names: tuple[str, ...], number: int) -> Ch
             else None,
             p.unit,
             p.grade or fmt.ABSENT,
+            ", ".join(str(n) for n in apart),
             p.reason or p.method,
         )
-        for r, p in zip(rows, known[:_MOST], strict=True)
+        for r, p, apart in zip(rows, shown, others, strict=True)
     ]
     figure = styled(alt.layer(*layers), width=WIDE - 240, height=26 * len(rows))
     return Chart(
         title=title,
         svg=draw(figure, label=title, name=f"price{number}"),
-        table=table(title, "where|#value|#interval|unit|@grade|note", cells),
+        table=table(title, "where|#value|#interval|unit|@grade|apart from|note", cells),
     )
+
+
+def _apart(price: Price, others: Sequence[Price]) -> list[int]:
+    """Numbers, from 1, of the prices whose interval has no point in common with that of `price`.
+
+    A price that was set is a point. One of which an end is not known is never called apart.
+    """
+    mine = _ends(price)
+    theirs = [_ends(other) for other in others]
+    return [
+        i
+        for i, ends in enumerate(theirs, start=1)
+        if mine is not None and ends is not None and (mine[0] > ends[1] or mine[1] < ends[0])
+    ]
+
+
+def _ends(price: Price) -> tuple[float, float] | None:
+    if price.source == "user" and price.value is not None:
+        return price.value, price.value
+    return None if price.lower is None or price.upper is None else (price.lower, price.upper)
 
 
 def _row(order: int, p: Price) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import altair as alt
 import polars as pl
 
-from ..estimators.scrutiny import Scrutiny
+from ..estimators.scrutiny import Key, Scrutiny
 from ..schemas.records import Finding
 from . import numbers as fmt
 from .charts import Chart
@@ -35,13 +36,20 @@ class Scrutinised:
     notes: tuple[str, ...] = (_NOT_ASKED,)
 
 
-def scrutinised(view: RunView, finding: Finding, *, name: str) -> Scrutinised:
-    """What could overturn the contrast behind `finding`, over all its decisions and not the slice alone."""
-    found = view.scrutinies.get(
-        (finding.layer, finding.decision_point, str(finding.action), str(finding.baseline))
-    )
+def scrutinised(view: RunView, shown: Sequence[Finding], number: int) -> Scrutinised:
+    """What could overturn the contrast behind the finding `number` of `shown`, counted from 1.
+
+    The tests are over all decisions of the contrast and not the slice alone, so the first finding that rests
+    on it has the charts and the others name that finding.
+    """
+    finding = shown[number - 1]
+    found = view.scrutinies.get(_contrast(finding))
     if found is None:
         return Scrutinised()
+    first = next(i for i, f in enumerate(shown, start=1) if _contrast(f) == _contrast(finding))
+    if first < number:
+        return Scrutinised(notes=(f"Tested with finding {first}, which rests on the same contrast",))
+    name = f"scrutiny{number}"
     if found.reason is not None:
         return Scrutinised(notes=(f"Placebo, calibration and sensitivity are not known: {found.reason}",))
     drawn = (
@@ -52,6 +60,10 @@ def scrutinised(view: RunView, finding: Finding, *, name: str) -> Scrutinised:
     charts = tuple(c for c in drawn if isinstance(c, Chart))
     reasons = tuple(c for c in drawn if isinstance(c, str))
     return Scrutinised(charts=charts, notes=(*reasons, _anchor(found)))
+
+
+def _contrast(finding: Finding) -> Key:
+    return finding.layer, finding.decision_point, str(finding.action), str(finding.baseline)
 
 
 def _sensitivity(found: Scrutiny, *, name: str) -> Chart | str:

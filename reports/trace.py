@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from ..schemas.records import Finding, Price
+from ..schemas.records import Price
 from .headline import counted_gains
 from .view import RunView
 
 _CONTRAST: Final = ("layer", "decision_point", "segment", "action", "baseline")
+Key = tuple[str | None, ...]
 FILES: Final = {
     "estimates": "estimates.parquet",
     "ledger": "ledger.parquet",
@@ -55,28 +56,39 @@ def of_headline(view: RunView) -> dict[str, Any]:
     }
 
 
-def of_finding(view: RunView, finding: Finding) -> dict[str, Any]:
-    """The estimate of a finding: its keys, its positions in `estimates`, and how many rows are behind it.
+def of_findings(view: RunView) -> list[dict[str, Any]]:
+    """The estimate of each finding: its keys, its positions in `estimates`, and how many rows are behind it.
 
     ledger_rows is None for a slice by a second column: the ledger names each decision's slice by the first.
     """
-    keys = {key: getattr(finding, key) for key in _CONTRAST}
-    estimates = _positions(view.est.contrasts, keys)
-    move = _same({**keys, "direction": finding.direction})
-    gains, savings = view.est.gains.filter(move), view.prices.savings.filter(move)
-    contrast = {k: v for k, v in keys.items() if k != "segment"}
-    ledger = view.est.ledger.filter(_same(contrast))
-    if finding.segment != "all":
-        ledger = ledger.filter(pl.col("segment") == finding.segment)
-    return {
-        "estimate": {**keys, "direction": finding.direction},
-        "estimates": estimates,
-        "n": finding.n,
-        "clusters": finding.clusters,
-        "gains_rows": gains.height,
-        "savings_rows": savings.height,
-        "ledger_rows": ledger.height or None,
-    }
+    estimates: dict[Key, list[int]] = {}
+    for at, key in enumerate(view.est.contrasts.select(_CONTRAST).iter_rows()):
+        estimates.setdefault(key, []).append(at)
+    gains = _sizes(view.est.gains, (*_CONTRAST, "direction"))
+    savings = _sizes(view.prices.savings, (*_CONTRAST, "direction"))
+    sliced = _sizes(view.est.ledger, _CONTRAST)
+    whole = _sizes(view.est.ledger, tuple(k for k in _CONTRAST if k != "segment"))
+    made: list[dict[str, Any]] = []
+    for f in view.findings:
+        key = (f.layer, f.decision_point, f.segment, f.action, f.baseline)
+        everywhere = (f.layer, f.decision_point, f.action, f.baseline)
+        made.append(
+            {
+                "estimate": {**dict(zip(_CONTRAST, key, strict=True)), "direction": f.direction},
+                "estimates": estimates.get(key, []),
+                "n": f.n,
+                "clusters": f.clusters,
+                "gains_rows": gains.get((*key, f.direction), 0),
+                "savings_rows": savings.get((*key, f.direction), 0),
+                "ledger_rows": whole.get(everywhere) if f.segment == "all" else sliced.get(key),
+            }
+        )
+    return made
+
+
+def _sizes(frame: pl.DataFrame, keys: tuple[str, ...]) -> dict[Key, int]:
+    """Rows per combination of `keys`, counted once for all findings: a ledger has millions."""
+    return {tuple(row[:-1]): row[-1] for row in frame.group_by(keys).len().iter_rows()}
 
 
 def of_price(view: RunView, price: Price) -> dict[str, Any]:

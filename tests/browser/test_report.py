@@ -10,6 +10,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page
 
 from tests.browser.opened import DESKTOP, PHONE, SCHEMES, opened, unfold
+from tests.browser.screenshots import MAX_BYTES, SIZES, take
 
 RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOOKS: Final = [(size, scheme) for size in (DESKTOP, PHONE) for scheme in SCHEMES]
@@ -150,3 +151,12 @@ def test_every_drawing_and_table_can_be_heard(browser: Browser, report: Path) ->
 def test_it_is_small(report: Path) -> None:
     """Kills: a page that carries its data."""
     assert report.stat().st_size < 1_000_000
+
+
+def test_pictures_of_it_are_small_and_differ_by_scheme(
+    browser: Browser, report: Path, tmp_path: Path
+) -> None:
+    """Kills a screenshot of a blank page, and a dark scheme that looks like the light one."""
+    made = [file.read_bytes() for file in take(browser, report, tmp_path)]
+    assert len(set(made)) == len(SIZES) * len(SCHEMES)
+    assert all(10_000 < len(picture) < MAX_BYTES for picture in made)

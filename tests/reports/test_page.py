@@ -18,7 +18,7 @@ from shadowprice.reports.diagnose import DETECTORS, diagnose
 from shadowprice.reports.markdown import MAX_BYTES
 from shadowprice.reports.names import mode_name
 from shadowprice.reports.page import build
-from shadowprice.reports.view import Report, RunView
+from shadowprice.reports.view import ALLOCATION, Report, RunView
 from shadowprice.schemas.config import Config
 
 from tests.reports.factory import PRICED, UNPRICED, Case, estimates
@@ -253,17 +253,21 @@ def test_an_empty_run_still_has_a_page() -> None:
     assert "No dollar figure" in made.markdown
 
 
-def test_two_hundred_segments_fit_in_a_megabyte_and_the_markdown_in_a_comment() -> None:
-    """Kills a page that carries its data."""
+def test_a_million_decisions_in_two_hundred_segments_fit_in_a_megabyte() -> None:
+    """Kills a page that carries its data, and a comment that GitHub refuses."""
     cases = [
         Case(
             segment=f"x_task_class=a long class name with number {i:03d}",
             clusters=12,
             theta=(0.05, 0.085, 0.5, 0.0),
+            n=1_000_000,
+            moved=500_000.0,
         )
         for i in range(200)
     ]
-    made = build(view(Case(), *cases))
+    rows = [("router", "model", c.segment, arm, 1e6 / 200) for c in cases for arm in (c.action, c.baseline)]
+    taken = pl.DataFrame(rows, schema=ALLOCATION, orient="row")
+    made = build(view(Case(n=1_000_000), *cases, allocation=taken))
     assert len(made.html.encode()) < 1_000_000
     assert len(made.markdown.encode()) < MAX_BYTES
     assert "more rows in report.json" in made.markdown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 from shadowprice.reports.price_charts import price_strips, value_chart
 from shadowprice.schemas.records import VALUE_CURVE, Price, Prices
@@ -62,3 +64,30 @@ def test_a_cap_that_never_binds_has_no_curve() -> None:
     """Kills a flat line for a slack cap, and an empty drawing."""
     assert value_chart(curve(0.0, 0.0, 0.0)) is None
     assert value_chart(pl.DataFrame(schema=VALUE_CURVE)) is None
+
+
+def test_prices_that_disagree_beyond_noise_are_marked_with_those_they_disagree_with() -> None:
+    """Kills a strip that leaves the reader to compare intervals, and a mark where two overlap."""
+    rows = (
+        price("latency_price", 0.004, source="user", point=None),
+        replace(price("implied_latency_price", 0.03), lower=0.01, upper=0.05),
+        replace(price("implied_latency_price", 0.006, point="reuse"), lower=0.003, upper=0.02),
+        price("implied_latency_price", None, point="verify"),
+        replace(price("revealed_latency_price", 9.0, source="revealed"), lower=8.0, upper=9.5),
+    )
+    (strip,) = price_strips(Prices(prices=rows, run_id="r"))
+    assert strip.title.endswith("; 4 of 4 disagree beyond noise")
+    column = [c.label for c in strip.table.columns].index("apart from")
+    assert [row[column] for row in strip.table.rows] == ["2, 4", "1, 4", "4", "1, 2, 3"]
+    assert strip.svg.count("≠") == 4
+
+
+def test_prices_that_agree_say_so() -> None:
+    """Kills a mismatch claimed because the points differ."""
+    rows = (
+        price("latency_price", 0.004, source="user", point=None),
+        replace(price("implied_latency_price", 0.03), lower=0.001, upper=0.05),
+    )
+    (strip,) = price_strips(Prices(prices=rows, run_id="r"))
+    assert "no two disagree beyond noise" in strip.title
+    assert "≠" not in strip.svg

@@ -38,7 +38,7 @@ def view() -> RunView:
 def test_each_test_is_a_chart_with_the_numbers_in_its_title(tested: sp.Scrutiny) -> None:
     """Kills a chart of another quantity or contrast, and a title that leaves the reader to guess."""
     shown = replace(view(), scrutinies={KEY: tested})
-    made = scrutinised(shown, shown.findings[0], name="s")
+    made = scrutinised(shown, shown.findings, 1)
     titles = " | ".join(chart.title for chart in made.charts)
     known = tested.placebos.filter(pl.col("value").is_not_null())
     off = known.filter((pl.col("lower") > 0) | (pl.col("upper") < 0)).height
@@ -48,10 +48,20 @@ def test_each_test_is_a_chart_with_the_numbers_in_its_title(tested: sp.Scrutiny)
     assert any("exploration" in note for note in made.notes)
 
 
+def test_findings_of_one_contrast_share_its_charts(tested: sp.Scrutiny) -> None:
+    """Kills a page that draws the same three charts for every slice, and grows past its limit."""
+    shown = replace(view(), scrutinies={KEY: tested})
+    twice = (*shown.findings[:1], *shown.findings[:1])
+    assert scrutinised(shown, twice, 1).charts
+    again = scrutinised(shown, twice, 2)
+    assert again.charts == ()
+    assert "finding 1" in again.notes[0]
+
+
 def test_another_contrast_is_not_vouched_for(tested: sp.Scrutiny) -> None:
     """Kills the scrutiny of one pair of actions under the finding of another."""
     shown = replace(view(), scrutinies={(*KEY[:3], "other"): tested})
-    made = scrutinised(shown, shown.findings[0], name="s")
+    made = scrutinised(shown, shown.findings, 1)
     assert made.charts == ()
     assert "--scrutiny" in made.notes[0]
 
