@@ -117,8 +117,8 @@ def draw(cell: Cell, seed: int) -> tuple[pl.DataFrame, float]:
         frame = frame.with_columns(ts=ts)
     if cell.logged:
         frame = frame.with_columns(
-            candidates=pl.Series([names.tolist()] * n),
-            propensities=pl.Series(e.tolist()),
+            candidates=pl.lit(pl.Series([names.tolist()])).first(),
+            propensities=pl.Series(e).arr.to_list(),
             propensity=pl.Series(e[np.arange(n), arm]),
             propensity_source=pl.lit("logged"),
         )
