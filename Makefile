@@ -56,6 +56,7 @@ bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_speed.py
 	$(BIN)/python benchmarks/bench_exploration.py
 	$(BIN)/python benchmarks/bench_duals.py
+	$(BIN)/python benchmarks/bench_regret.py
 	$(BIN)/python benchmarks/bench_revealed.py
 	$(BIN)/python benchmarks/bench_congestion.py
 	$(BIN)/python benchmarks/bench_capital.py

@@ -77,7 +77,7 @@ GAINS = {
     "gain by context, no timestamps": Cell(spread=0.15, timed=False),
     "gain by context, 30 % labelled": Cell(n=3000, spread=0.15, labelled=0.3),
     "gain by context, half the successes kept": Cell(n=3000, spread=0.15, kept=0.5),
-    "gain .2, rare outcome": Cell(n=3000, gain=0.05, base=0.03),
+    "rare outcome, gain .1": Cell(n=3000, gain=0.05, base=0.03),
     "gain by context, weak overlap": Cell(n=3000, spread=0.15, lean=2.0),
 }
 
@@ -117,8 +117,8 @@ def draw(cell: Cell, seed: int) -> tuple[pl.DataFrame, float]:
         frame = frame.with_columns(ts=ts)
     if cell.logged:
         frame = frame.with_columns(
-            candidates=pl.Series([names.tolist()] * n),
-            propensities=pl.Series(e.tolist()),
+            candidates=pl.lit(pl.Series([names.tolist()])).first(),
+            propensities=pl.Series(e).arr.to_list(),
             propensity=pl.Series(e[np.arange(n), arm]),
             propensity_source=pl.lit("logged"),
         )

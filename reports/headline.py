@@ -180,10 +180,10 @@ def _bounds(est: Estimates) -> str:
     upper = f"at most {usd(row['upper_usd'])}"
     if row["lower_usd"] > 0:
         ends = f"at least {usd(row['lower_usd'])} and {upper} (each end {sure})"
-        return f"{_INFORMED}, {ends} could have been recovered"
+        return f"{_INFORMED}, {ends} could have been recovered over the window"
     return (
-        f"{_INFORMED}, {upper} could have been recovered, and perhaps nothing: the lower end is "
-        f"{usd(row['lower_usd'])}, so 0 is not excluded (each end {sure})"
+        f"{_INFORMED}, {upper} could have been recovered over the window, and perhaps nothing: "
+        f"the lower end is {usd(row['lower_usd'])}, so 0 is not excluded (each end {sure})"
     )
 
 

@@ -35,7 +35,7 @@ def waterfall(est: Estimates, split: Decomposition | None) -> Chart | None:
     if more := found[_MAX_STEPS:]:
         steps.append((f"{len(more)} more findings", sum(_usd(p) for p in more), "finding"))
     steps += [(_label(p), _usd(p), "rest") for p in rests]
-    title = _title(est, split, bool(found))
+    title = _title(est, split)
     return Chart(title=title, svg=_drawn(_rows(steps), title), table=_table(title, split))
 
 
@@ -55,13 +55,15 @@ def _label(p: Part) -> str:
     return short(f"{mode_name(p.mode)} · {p.segment}", longest=_LABEL)
 
 
-def _title(est: Estimates, split: Decomposition, found: bool) -> str:
-    whole = fmt.usd(split.total.usd)
-    head = (
-        f"The findings and what no check explains add up to {whole} of net value"
-        if found
-        else f"No check explains the {whole} of net value that learned policies would gain"
-    )
+def _title(est: Estimates, split: Decomposition) -> str:
+    found = sum(_usd(p) for p in split.parts if p.part == "finding")
+    rest, whole = _usd(split.total) - found, fmt.usd(split.total.usd)
+    if not found:
+        head = f"No check explains the {whole} of net value that policies learned from the log would gain"
+    elif rest < 0:
+        head = f"The findings add up to {fmt.usd(found)}, {fmt.usd(-rest)} beyond what learned policies gain"
+    else:
+        head = f"The findings and what no check explains add up to {whole} of net value"
     spend = float(est.coverage["spend_usd"].sum())
     return f"{head}; the priced spend was {fmt.usd(spend)}" if spend > 0 else head
 

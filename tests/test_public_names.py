@@ -15,7 +15,7 @@ PROMISED = {
     *("Config", "Estimate", "Estimates", "Finding", "Price", "Prices", "ShadowpriceError", "Store"),
     *("audit", "demo", "diagnose", "estimate", "fit_prices", "ingest", "inspect"),
     *("load_config", "open_store", "__version__", "scrutiny", "Scrutiny", "risk", "RiskSettings"),
-    *("congestion_fingerprint", "frontier", "hit_rates", "production", "tier_menu"),
+    *("congestion_fingerprint", "frontier", "hit_rates", "production", "regret", "tier_menu"),
     *("autonomy_schedule", "congestion", "decision_risk", "price_gaps", "second_opinion"),
     *("predictions", "Prediction"),
     *("policy_value", "policy_diagnostics", "policy_surplus", "policy_distribution", "policy_cvar"),

@@ -28,11 +28,11 @@ def regret(
 
     One row per decision point and one for all of them (layer 'all'), columns as `Estimates.regret` has them,
     dollars over the window of the logs. lower_usd: one-sided 95 % limit of what policies gain that were
-    learned from earlier clusters and judged on later ones; no policy that is better is known to exist, so the
-    best gains at least that. value_usd: the cross-fitted gain of such policies. upper_usd: one-sided 95 %
-    limit for the best policy that tells decisions apart by groups of like predicted gain, of each action;
-    finer policies may exceed it, and what is best for a decision after the fact is not identified. Each
-    point is changed on its own, everything else as logged.
+    learned from earlier clusters and judged on later ones, and so of what the best policy gains; it may be
+    below 0. value_usd: the cross-fitted gain of such policies. upper_usd: one-sided 95 % limit for the best
+    policy that tells decisions apart by groups of like predicted gain, of each action; finer policies may
+    exceed it, and what is best for a decision after the fact is not identified. Each point is changed on its
+    own, everything else as logged.
 
     A value is None, with the reason, without a task value, with one action, where a rule chose, and with too
     few clusters or blocks. Above MOST decisions per point whole sessions are sampled.

@@ -82,6 +82,12 @@ def forward_chain(choice: Choice, block: Ints) -> Forward:
     what its decision would gain. Blocks are weighted by 1 / sigma_j, the spread of the policy's gains in the
     past, which is known before the block is seen; a policy that moves nothing has no weight.
 
+    Blocks are of whole clusters, so no cluster teaches the policy that it is judged on, and given the past
+    the sum over later clusters is a martingale: its variance is that of independent clusters. This takes
+    clusters for draws from one population; where effects drift, the bound is for the blocks as they are
+    weighed. Logged propensities are used as they are, estimated ones as cross-fitted for the estimate:
+    refitted on the first blocks alone they would be too rough to divide by.
+
     Source: Luedtke & van der Laan 2016, Annals of Statistics 44 (one-step online estimator).
     """
     gain, stake = np.zeros(choice.n), np.zeros(choice.n)

@@ -140,13 +140,14 @@ def _row(p: _Point) -> dict[str, Any]:
 def _total(points: list[_Point], rows: list[dict[str, Any]]) -> dict[str, Any]:
     known = [r for r in rows if r["value_usd"] is not None]
     kinds = {p.choice.cluster_key for p in points}
-    spends = _spends(points)
+    lone = known[0] if len(points) == 1 else None  # one point is the total: nothing to draw again
+    ends = (lone["lower_usd"], lone["upper_usd"]) if lone else (_lower(points), _upper(points))
     grades: list[Grade] = [p.choice.grade for p in points]
     return {
         "layer": ALL,
         "decision_point": ALL,
-        **_bounded(sum(r["value_usd"] for r in known), _lower(points), _upper(points)),
-        **spends,
+        **_bounded(sum(r["value_usd"] for r in known), *ends),
+        **_spends(points),
         "decisions": sum(p.decisions for p in points),
         "left_out": sum(p.choice.left_out for p in points)
         + sum(r["left_out"] for r in rows if r["value_usd"] is None),

@@ -168,10 +168,13 @@ def test_the_headline_says_at_least_and_at_most() -> None:
     sure = replace(estimates(Case()), regret=regret(("router", "model", 300.0, 100.0, 900.0)))
     findings, prices = found(sure)
     said = headline(sure, prices, findings).sentence()
-    assert "at least $100 and at most $900 (each end 95 % sure) could have been recovered" in said
+    assert (
+        "at least $100 and at most $900 (each end 95 % sure) could have been recovered over the window"
+        in said
+    )
     open_ = replace(sure, regret=regret(("router", "model", 300.0, -20.0, 900.0)))
     said = headline(open_, prices, findings).bounds
-    assert "at most $900 could have been recovered, and perhaps nothing" in said
+    assert "at most $900 could have been recovered over the window, and perhaps nothing" in said
     assert "the lower end is −$20.00, so 0 is not excluded" in said
     assert headline(estimates(Case()), prices, findings).bounds == ""
 
@@ -187,6 +190,11 @@ def test_the_waterfall_ends_where_its_parts_do() -> None:
     assert "router · model: no check explains it" in names
     assert names[-1] == "total"
     assert f"add up to ${split.total.usd:,.0f} of net value" in chart.title
+    less = replace(est, regret=regret(("router", "model", 10.0, 0.0, 900.0)))
+    gone = split_of(less)
+    found_usd = sum(p.usd or 0.0 for p in gone.parts if p.part == "finding")
+    title = getattr(waterfall(less, gone), "title", "")
+    assert f"add up to ${found_usd:,.0f}, ${found_usd - (gone.total.usd or 0.0):,.0f} beyond" in title
     for name in names[:-2]:
         assert name.split(" · ")[0] in chart.svg
 
