@@ -113,11 +113,13 @@ def _check_inflation(metadata: pq.FileMetaData, log: LogFile) -> None:
 
 
 def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """`batch` with nanosecond times cut to what Python's times can hold."""
-    fields = [
-        field.with_type(pa.timestamp("us", field.type.tz))
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns"
-        else field
-        for field in batch.schema
-    ]
-    return batch.cast(pa.schema(fields), safe=False)
+    """`batch` with nanosecond times cut to what Python's times can hold.
+
+    Other columns are left alone: Arrow's cast of a whole batch breaks structs that hold a column of nulls.
+    """
+    for place, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            kind = pa.timestamp("us", field.type.tz)
+            cut = batch.column(place).cast(kind, safe=False)
+            batch = batch.set_column(place, field.with_type(kind), cut)
+    return batch
