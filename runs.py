@@ -74,6 +74,7 @@ def audit(
     config: Config | None = None,
     format: str | None = None,
     mapping: Mappings | None = None,
+    pseudonymise: str | Path | None = None,
     seed: int = 0,
     force: bool = False,
     progress: Progress | None = None,
@@ -81,6 +82,7 @@ def audit(
 ) -> Run:
     """The complete run over the logs at `paths`, with all its files in `out`.
 
+    pseudonymise: a file with a secret key; ids are then stored as keyed hashes.
     truth: the known contrasts of a simulated world, shown beside the estimates and used nowhere else.
 
     Raises: IngestError, ConfigError; ExportError when `out` holds another finished run and `force` is off.
@@ -91,7 +93,14 @@ def audit(
             _refuse_other_settings(folder, config, seed)
         clock = _Clock()
         ingest_run(
-            paths, out=folder, config=config, format=format, mapping=mapping, force=force, progress=progress
+            paths,
+            out=folder,
+            config=config,
+            format=format,
+            mapping=mapping,
+            pseudonymise=pseudonymise,
+            force=force,
+            progress=progress,
         )
         clock.lap("ingest")
         estimate_run(folder, config=config, seed=seed, force=force, progress=progress)
