@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from . import world_options as w
 from .doorway import ConfigFile, Json, Quiet, RunDir, deliver
+from .terminal import reporting
+
+CONFIG_NAME: Final = "shadowprice.toml"
 
 app = typer.Typer()
 schema_app = typer.Typer()
@@ -96,3 +100,24 @@ def schema_validate(
     from .ingest.validation import validate
 
     deliver(ctx, summary_looking.of_validation(validate(file, table)), json=json, quiet=quiet)
+
+
+@app.command(epilog="Example: shadowprice init logs/ --out shadowprice.toml")
+def init(
+    ctx: typer.Context,
+    logs: w.Logs,
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path(CONFIG_NAME),
+    format: w.Format = None,
+    mapping: w.Mapping = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a commented shadowprice.toml from what the logs contain; prices stay yours to set."""
+    from . import looking, summary_looking
+
+    with reporting(quiet=quiet) as progress:
+        found = looking.draft_config(
+            logs, out=out, format=format, mapping=mapping, force=force, progress=progress
+        )
+    deliver(ctx, summary_looking.of_starter(found, out), json=json, quiet=quiet)

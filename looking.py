@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from . import rundir
-from .errors import ConfigError
+from . import rundir, runs
+from .errors import ConfigError, ExportError
 from .estimators.exploration_plan import ExplorationPlan, plan_exploration
 from .reports.compare import Comparison, compare
 from .reports.escape import short
 from .reports.explain import Explanation, explain
 from .reports.privacy import small_cells
+from .reports.starter import Starter, starter
 from .reports.view import RunView
 from .schemas.config import Config, parse_config
+from .schemas.files import write_text
 from .schemas.store import Store, open_store
+from .terminal import Progress
 
 _PREFIX: Final = 4
 """Characters that a mistyped id must share with the real one to be suggested."""
@@ -130,3 +134,30 @@ def plan_run(
     store = open_store(folder)
     plan = plan_exploration(kept, store, budget_usd=budget_usd, config=config_of(meta), days=days)
     return plan, meta.run_id
+
+
+def draft_config(
+    paths: runs.Paths,
+    *,
+    out: str | Path,
+    format: str | None = None,
+    mapping: runs.Mappings | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Starter:
+    """The configuration drafted from the logs at `paths`, or from a run, written to the file `out`.
+
+    Raises: ExportError when the file is there and `force` is off; IngestError when no log can be read.
+    """
+    path = Path(out)
+    if path.exists() and not force:
+        raise ExportError("is there already", where=str(path), cure="Choose another --out, or add --force.")
+    only = [paths] if isinstance(paths, str | Path) else list(paths)
+    if len(only) == 1 and runs.has_store(only[0]):
+        found = starter(open_store(only[0]))
+    else:
+        with tempfile.TemporaryDirectory(prefix="shadowprice-init-") as folder:
+            store = runs.ingest_run(only, out=folder, format=format, mapping=mapping, progress=progress)
+            found = starter(store)
+    write_text(path, found.text)
+    return found

@@ -77,6 +77,7 @@ def audit(
     format: str | None = None,
     mapping: Mappings | None = None,
     readers: Sequence[Reader] = (),
+    pseudonymise: str | Path | None = None,
     seed: int = 0,
     force: bool = False,
     progress: Progress | None = None,
@@ -85,6 +86,7 @@ def audit(
     """The complete run over the logs at `paths`, with all its files in `out`.
 
     readers: readers of your own, see `shadowprice.reader`.
+    pseudonymise: a file with a secret key; ids are then stored as keyed hashes.
     truth: the known contrasts of a simulated world, shown beside the estimates and used nowhere else.
 
     Raises: IngestError, ConfigError; ExportError when `out` holds another finished run and `force` is off.
@@ -101,6 +103,7 @@ def audit(
             format=format,
             mapping=mapping,
             readers=readers,
+            pseudonymise=pseudonymise,
             force=force,
             progress=progress,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from . import exits, rundir
@@ -11,11 +12,13 @@ from .estimators.exploration_plan import ExplorationPlan
 from .ingest.validation import Validation
 from .reports.compare import Comparison
 from .reports.compare_text import comparison_text
+from .reports.escape import visible
 from .reports.explain import Explanation
 from .reports.explain_text import explanation_text
 from .reports.layout import wrapped
 from .reports.numbers import count
 from .reports.plan_text import plan_text
+from .reports.starter import Starter
 from .terminal import Answer
 
 
@@ -71,6 +74,22 @@ def of_validation(files: Sequence[Validation]) -> Answer:
     ending: dict[str, Any] = {"status": "faults", "exit_code": exits.USAGE} if faults else {}
     data = {"faults": faults, "files": [one.to_dict() for one in files]}
     return Answer(data=data, text="\n".join(lines) or "the store has no rows", **ending)
+
+
+def of_starter(found: Starter, file: Path) -> Answer:
+    """What the draft is made of, what is left to decide, and the path of the file as the last line."""
+    outcomes = ", ".join(found.outcomes) or "none"
+    lines = [
+        f"cluster      {found.cluster or 'none: no ids in these logs'}",
+        f"task class   {found.class_column or 'none'}"
+        + (f" ({len(found.classes)}: {', '.join(list(found.classes)[:5])})" if found.classes else ""),
+        f"outcomes     {outcomes}; quality is {found.quality or 'not chosen'}",
+        "prices       yours to set: no log tells what a solved task is worth",
+        "",
+        str(file),
+    ]
+    data = {"file": str(file), **found.to_dict()}
+    return Answer(data=data, text="\n".join(visible(line) for line in lines))
 
 
 def _supported(*, known: bool) -> dict[str, Any]:

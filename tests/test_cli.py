@@ -26,6 +26,7 @@ VERBS = (
     "diff",
     "plan-exploration",
     "doctor",
+    "init",
 )
 ENVELOPE = {"schema_version", "verb", "run_id", "status", "data", "warnings"}
 
