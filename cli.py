@@ -167,10 +167,10 @@ def inspect(
 ) -> None:
     """Say what is in these logs, what can be identified from them, and what to log next."""
     settings = configured(ctx, config, show=show_config, json=json, quiet=quiet)
-    from . import runs, summary
+    from . import looking, summary
 
     with reporting(quiet=quiet) as progress:
-        found = runs.inspect_logs(
+        found = looking.inspect_logs(
             logs,
             config=settings,
             format=format,

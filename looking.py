@@ -1,12 +1,14 @@
-"""Looking at finished runs: each function reads what it needs of a run folder and asks one question of it."""
+"""Looking at logs and finished runs: each function reads what it needs and asks one question of it."""
 
 from __future__ import annotations
 
 import difflib
 import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -16,13 +18,17 @@ from .estimators.exploration_plan import ExplorationPlan, plan_exploration
 from .reports.compare import Comparison, compare
 from .reports.escape import short
 from .reports.explain import Explanation, explain
+from .reports.inspection import Inspection, inspect
 from .reports.privacy import small_cells
 from .reports.starter import Starter, starter
 from .reports.view import RunView
 from .schemas.config import Config, parse_config
 from .schemas.files import write_text
-from .schemas.store import Store, open_store
+from .schemas.store import MANIFEST, Store, open_store
 from .terminal import Progress
+
+if TYPE_CHECKING:
+    from .ingest.seam import Reader
 
 _PREFIX: Final = 4
 """Characters that a mistyped id must share with the real one to be suggested."""
@@ -136,6 +142,22 @@ def plan_run(
     return plan, meta.run_id
 
 
+def inspect_logs(
+    paths: runs.Paths,
+    *,
+    config: Config | None = None,
+    format: str | None = None,
+    mapping: runs.Mappings | None = None,
+    readers: Sequence[Reader] = (),
+    progress: Progress | None = None,
+) -> Inspection:
+    """What the logs at `paths` hold and what they identify; a folder with a store is opened as it is."""
+    with _store_of(
+        paths, config=config, format=format, mapping=mapping, readers=readers, progress=progress
+    ) as store:
+        return inspect(store, config)
+
+
 def draft_config(
     paths: runs.Paths,
     *,
@@ -152,12 +174,18 @@ def draft_config(
     path = Path(out)
     if path.exists() and not force:
         raise ExportError("is there already", where=str(path), cure="Choose another --out, or add --force.")
-    only = [paths] if isinstance(paths, str | Path) else list(paths)
-    if len(only) == 1 and runs.has_store(only[0]):
-        found = starter(open_store(only[0]))
-    else:
-        with tempfile.TemporaryDirectory(prefix="shadowprice-init-") as folder:
-            store = runs.ingest_run(only, out=folder, format=format, mapping=mapping, progress=progress)
-            found = starter(store)
+    with _store_of(paths, format=format, mapping=mapping, progress=progress) as store:
+        found = starter(store)
     write_text(path, found.text)
     return found
+
+
+@contextmanager
+def _store_of(paths: runs.Paths, **how: Any) -> Generator[Store]:
+    """The store at `paths`, or one that is read from the logs there and gone afterwards."""
+    only = [paths] if isinstance(paths, str | Path) else list(paths)
+    if len(only) == 1 and any((Path(only[0]) / place / MANIFEST).is_file() for place in (".", "store")):
+        yield open_store(only[0])
+        return
+    with tempfile.TemporaryDirectory(prefix="shadowprice-logs-") as folder:
+        yield runs.ingest_run(only, out=folder, **how)

@@ -21,14 +21,13 @@ from .errors import ExportError, SchemaError
 from .schemas.config import Config, load_config, parse_config
 from .schemas.files import exclusive
 from .schemas.records import Estimates, Finding, Prediction, Prices
-from .schemas.store import MANIFEST, Store, open_store
+from .schemas.store import Store, open_store
 from .schemas.tables import SCHEMA_VERSION
 from .settings import config_dict
 from .terminal import Progress
 
 if TYPE_CHECKING:
     from .ingest.seam import Reader
-    from .reports.inspection import Inspection
 
 Paths = str | Path | Iterable[str | Path]
 Mappings = str | Path | Sequence[str | Path]
@@ -317,39 +316,6 @@ def demo(*, out: str | Path, seed: int = 0, force: bool = False, progress: Progr
         progress=progress,
         truth=truth,
     )
-
-
-def inspect_logs(
-    paths: Paths,
-    *,
-    config: Config | None = None,
-    format: str | None = None,
-    mapping: Mappings | None = None,
-    readers: Sequence[Reader] = (),
-    progress: Progress | None = None,
-) -> Inspection:
-    """What the logs at `paths` hold and what they identify; a folder with a store is opened as it is."""
-    from .reports.inspection import inspect
-
-    only = [paths] if isinstance(paths, str | Path) else list(paths)
-    if len(only) == 1 and has_store(only[0]):
-        return inspect(open_store(only[0]), config)
-    with tempfile.TemporaryDirectory(prefix="shadowprice-inspect-") as folder:
-        store = ingest_run(
-            only,
-            out=folder,
-            config=config,
-            format=format,
-            mapping=mapping,
-            readers=readers,
-            progress=progress,
-        )
-        return inspect(store, config)
-
-
-def has_store(folder: str | Path) -> bool:
-    """Whether `folder` is a store, or a run that has one."""
-    return any((Path(folder) / place / MANIFEST).is_file() for place in (".", "store"))
 
 
 def store_digest(store: Store) -> str:
