@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
-from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from log_forms import framed, protobuf, zstd
 from otlp_logs import TRACE, attributes, chat, logs, span, span_id, traces
 from paths import shared_data
 from reading import ignored, lines, reasons, rows, run
@@ -23,8 +18,6 @@ from shadowprice.ingest.readers import otlp, otlp_binary, otlp_wire
 from shadowprice.ingest.readers.registry import find_reader
 from shadowprice.ingest.seam import Ignored, Rejected, Row
 
-_IDS = ("traceId", "spanId", "parentSpanId")
-_KINDS = {"resourceSpans": TracesData, "resourceLogs": LogsData, "resourceMetrics": MetricsData}
 EVENT = {"name": "gen_ai.evaluation.result", "timeUnixNano": "1795249867000000000"}
 RECORD = traces(
     span(
@@ -57,45 +50,15 @@ JUDGED = logs(
 )
 
 
-def encoded(record: dict[str, Any]) -> bytes:
-    """`record` of OTLP/JSON in protobuf, by the official classes (whose JSON wants ids in base64)."""
-    (name,) = record
-    message = json_format.ParseDict(_base64(record), _KINDS[name](), ignore_unknown_fields=True)
-    return message.SerializeToString()
-
-
-def _base64(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_base64(item) for item in node]
-    if isinstance(node, dict):
-        return {
-            key: base64.b64encode(bytes.fromhex(value)).decode() if key in _IDS else _base64(value)
-            for key, value in node.items()
-        }
-    return node
-
-
-def framed(*messages: bytes) -> bytes:
-    """`messages` as the collector's file exporter writes them: each behind its length."""
-    return b"".join(len(message).to_bytes(4, "big") + message for message in messages)
-
-
-def _zstd(body: bytes) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as stream:
-        stream.write(body)
-    return sink.getvalue().to_pybytes()
-
-
 @pytest.mark.parametrize("shape", ["bare", "framed", "framed zstd", "framed zstd json", "gzip", "bare twice"])
 def test_every_framing_gives_the_rows_of_the_json(shape: str, tmp_path: Path) -> None:
     """Kills a field number, a byte order, an id in base64, and any framing that a collector writes."""
-    span_bytes, log_bytes = encoded(RECORD), encoded(JUDGED)
+    span_bytes, log_bytes = protobuf(RECORD), protobuf(JUDGED)
     body = {
         "bare": span_bytes + log_bytes,
         "framed": framed(span_bytes, log_bytes),
-        "framed zstd": framed(_zstd(span_bytes), _zstd(log_bytes)),
-        "framed zstd json": framed(*(_zstd(json.dumps(r).encode()) for r in (RECORD, JUDGED))),
+        "framed zstd": framed(zstd(span_bytes), zstd(log_bytes)),
+        "framed zstd json": framed(*(zstd(json.dumps(r).encode()) for r in (RECORD, JUDGED))),
         "gzip": gzip.compress(framed(span_bytes, log_bytes)),
         "bare twice": span_bytes + log_bytes,
     }[shape]
@@ -113,14 +76,14 @@ def test_the_public_examples_say_the_same_in_both_forms(tmp_path: Path) -> None:
     folder = shared_data("formats") / "otlp_json"
     for name in ("trace", "logs", "events", "metrics"):
         record = json.loads((folder / f"{name}.json").read_text())
-        body = encoded(record)
+        body = protobuf(record)
         assert otlp_binary.sniff(body), name
         assert run(otlp_binary, body, tmp_path) == run(otlp, lines([record]), tmp_path), name
 
 
 def test_a_message_that_is_cut_off_ends_in_a_reason(tmp_path: Path) -> None:
     """Kills a crash at the end of a file that is still written, and losing what came before."""
-    body = framed(encoded(RECORD), encoded(JUDGED))
+    body = framed(protobuf(RECORD), protobuf(JUDGED))
     items = run(otlp_binary, body[:-5], tmp_path)
     assert len(rows(items)) == 1
     (reason,) = reasons(items)
@@ -136,7 +99,7 @@ def test_a_packed_file_that_is_damaged_from_its_first_byte_on_ends_in_a_reason(t
 
 def test_a_damaged_message_costs_only_itself(tmp_path: Path) -> None:
     """Kills losing the rest of a file over one message."""
-    items = run(otlp_binary, framed(b"\x0a\x03\x0b\x0b\x0b", b"\x0a\x02\x12\x7f", encoded(RECORD)), tmp_path)
+    items = run(otlp_binary, framed(b"\x0a\x03\x0b\x0b\x0b", b"\x0a\x02\x12\x7f", protobuf(RECORD)), tmp_path)
     assert len(rows(items)) == 1
     assert [item.line for item in items if isinstance(item, Rejected)] == [1, 2]
     assert all(reason.startswith("no OTLP: ") for reason in reasons(items))
@@ -155,7 +118,7 @@ def test_a_message_that_inflates_beyond_any_is_refused(
 ) -> None:
     """Kills a bomb inside of one compressed message."""
     monkeypatch.setattr(otlp_binary, "MAX_OBJECT_BYTES", 4 * 1024 * 1024)
-    items = run(otlp_binary, framed(_zstd(b"\x0a" * (32 * 1024 * 1024)), encoded(RECORD)), tmp_path)
+    items = run(otlp_binary, framed(zstd(b"\x0a" * (32 * 1024 * 1024)), protobuf(RECORD)), tmp_path)
     assert reasons(items) == ["no OTLP: a message that inflates to more than 4194304 bytes"]
     assert len(rows(items)) == 1
 
@@ -214,7 +177,7 @@ _SCALARS = st.one_of(
 def test_attributes_are_what_another_decoder_says(told: dict[str, Any]) -> None:
     """Kills a wrong sign, byte order, text or list: the official classes wrote the bytes."""
     record = traces(span(1, told))
-    body = encoded(record)
+    body = protobuf(record)
     size, at = otlp_wire.varint(body, 1)
     assert at + size == len(body)
     (mine,) = otlp_wire.record_of(body[at:])["resourceSpans"]
@@ -237,7 +200,7 @@ def _plain(value: dict[str, Any]) -> Any:
 @given(data=st.data())
 def test_no_damage_to_the_bytes_raises(data: st.DataObject, tmp_path: Path) -> None:
     """Kills an exception from bytes that are almost OTLP, or not at all."""
-    seed = data.draw(st.sampled_from([encoded(RECORD), framed(encoded(RECORD), encoded(JUDGED)), b""]))
+    seed = data.draw(st.sampled_from([protobuf(RECORD), framed(protobuf(RECORD), protobuf(JUDGED)), b""]))
     body = bytearray(seed)
     for _ in range(data.draw(st.integers(0, 6))):
         if body:
