@@ -61,6 +61,7 @@ bench: $(VENV)/.installed-for-development
 	$(BIN)/python benchmarks/bench_congestion.py
 	$(BIN)/python benchmarks/bench_capital.py
 	$(BIN)/python benchmarks/bench_predictions.py
+	$(BIN)/python benchmarks/bench_detectors.py --null 20 --worlds 3
 	$(BIN)/python benchmarks/bench_ingest.py
 	$(BIN)/python benchmarks/bench_ingest_faults.py
 

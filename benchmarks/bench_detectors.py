@@ -19,12 +19,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
 import shadowprice as sp
 from shadowprice.estimators.capital.stale_savings import stale_savings
+from shadowprice.estimators.confidence import LEVEL
 from shadowprice.estimators.congestion.congestion import congestion
 from shadowprice.estimators.prices.fit import fit_prices
 from shadowprice.estimators.prices.from_decisions import savings_from
@@ -35,6 +37,7 @@ from shadowprice.ingest.simulator.settings import LATENCY_USD_PER_S
 from shadowprice.ingest.simulator.training import TrainSettings, train_path
 from shadowprice.reports.diagnose import diagnose
 from shadowprice.reports.headline import recoverable
+from shadowprice.reports.multiplicity import FALSE_DISCOVERY_RATE, benjamini_hochberg, selected_level
 from shadowprice.schemas.config import load_config
 from shadowprice.schemas.records import Finding
 
@@ -51,6 +54,9 @@ REQUESTS = {
 NULL_REQUESTS = 2000
 NOTHING_USD = 1e-6
 """True dollars up to which a failure is not there: what is left of a sum that is 0."""
+_DOUBTED = "serving_congestion"
+"""The check whose findings the fingerprint test has to support too."""
+NORMAL = NormalDist()
 EPOCH_S = 1_780_000_000
 BREAK_EVEN = TrainSettings(runs=2, updates=28, rollouts=32, decay=0.0, hard_signal=0.0, signal_usd=0.9)
 """Every rollout is worth exactly what it costs, whatever its lag."""
@@ -174,10 +180,56 @@ def run_all(tasks: list[tuple[str | None, int]], jobs: int) -> Iterator[list[Row
 
 
 def report(rows: list[Row]) -> None:
-    """Both tables."""
+    """The three tables."""
     frame = pl.DataFrame(rows, infer_schema_length=None)
     _report_null(frame.filter(world="null"))
     _report_power(frame.filter(pl.col("world") != "null"))
+    _report_pooled(rows)
+
+
+def pooled(rows: list[Row]) -> list[Row]:
+    """What one Benjamini-Hochberg over all checks of a world would find, in place of one within each check.
+
+    Standard errors are read off the intervals, with normal quantiles.
+    """
+    tested = [r for r in rows if r["p_value"] is not None]
+    chosen = [q <= FALSE_DISCOVERY_RATE for q in benjamini_hochberg([r["p_value"] for r in tested])]
+    fine = [r["mode"] != _DOUBTED or r["status"] == "found" for r in tested]
+    chosen = [c and f for c, f in zip(chosen, fine, strict=True)]
+    while True:
+        reach = NORMAL.inv_cdf(0.5 + selected_level(sum(chosen), len(chosen), level=LEVEL) / 2)
+        kept = [c and r["usd"] > reach * _se(r, tested) for c, r in zip(chosen, tested, strict=True)]
+        if kept == chosen:
+            return [r for r, c in zip(tested, chosen, strict=True) if c]
+        chosen = kept
+
+
+def _se(row: Row, tested: list[Row]) -> float:
+    mine = [r for r in tested if r["mode"] == row["mode"]]
+    found = sum(r["status"] == "found" for r in mine)
+    level = selected_level(found, len(mine), level=LEVEL) if row["status"] == "found" else LEVEL
+    return (row["usd_upper"] - row["usd_lower"]) / 2.0 / NORMAL.inv_cdf(0.5 + level / 2)
+
+
+def _report_pooled(rows: list[Row]) -> None:
+    """Worlds with a false finding, and with the injected one, under one test over all checks."""
+    worlds: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        worlds.setdefault((row["world"], row["seed"]), []).append(row)
+    print("\none Benjamini-Hochberg over all checks of a world instead of one per check")
+    print(f"{'world':<20}{'tests':>8}{'a false finding':>22}{'the injected one':>22}")
+    for name in ("null", *MODES):
+        mine = [found for (world, _), found in worlds.items() if world == name]
+        if not mine:
+            continue
+        hits = [pooled(found) for found in mine]
+        real = [[(r["true"] or 0.0) > NOTHING_USD for r in hit] for hit in hits]
+        false = sum(not all(r) for r in real)
+        own = [[r["mode"] == name for r in hit] for hit in hits]
+        made = sum(any(map(all, zip(*pair, strict=True))) for pair in zip(real, own, strict=True))
+        tests = sum(r["p_value"] is not None for found in mine for r in found) / len(mine)
+        told = "-" if name == "null" else _share(made, len(mine))
+        print(f"{name:<20}{tests:>8.1f}{_share(false, len(mine)):>22}{told:>22}")
 
 
 def _report_null(frame: pl.DataFrame) -> None:
@@ -267,15 +319,16 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="add what was found to this file, and report all of it")
     args = parser.parse_args()
+    keep: Path | None = args.keep
     rows: list[Row] = []
-    if args.keep is not None and args.keep.exists():
-        rows = [json.loads(line) for line in args.keep.read_text().splitlines()]
+    if keep is not None and keep.exists():
+        rows = [json.loads(line) for line in keep.read_text().splitlines()]
     done = {(None if r["world"] == "null" else r["world"], r["seed"]) for r in rows}
     tasks = [t for t in tasks_of(args.null, args.worlds, args.mode or MODES, args.first) if t not in done]
     for found in run_all(tasks, args.jobs):
         rows += found
-        if args.keep is not None:
-            with args.keep.open("a") as file:
+        if keep is not None:
+            with keep.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in found)
     report(rows)
 
