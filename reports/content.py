@@ -314,7 +314,7 @@ def _assumptions(f: Finding) -> tuple[str, ...]:
         "One decision changes and everything else stays as logged; prices and load do not react.",
         "Outcomes that had not arrived when the log ended are like those that had.",
         "The quality label is right on average for both arms.",
-        "The slice was chosen before its gain was seen; the false discovery rate within the check is 10 %.",
+        "The slice was chosen before its gain was seen; the false discovery rate over all checks is 10 %.",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..estimators.confidence import detectable_effect, interval
+from ..estimators.gains import Total
 from ..schemas.config import Config
 from ..schemas.records import Estimates, Finding, Prices, Status
 from .diagnostics import (
@@ -19,7 +20,7 @@ from .diagnostics import (
     under_verification,
 )
 from .diagnostics.moves import WHOLE, Candidate, Context
-from .multiplicity import FALSE_DISCOVERY_RATE, benjamini_hochberg, selected_level
+from .multiplicity import FALSE_DISCOVERY_RATE, adjusted_in_families, selected_level
 from .numbers import count, usd, window_days
 
 DETECTORS: Final = (
@@ -48,7 +49,7 @@ _NOTHING: Final = "nothing to change"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tested:
-    """A candidate with its place among the tests of its mode."""
+    """A candidate with its place among all tests."""
 
     candidate: Candidate
     p_value: float
@@ -60,8 +61,9 @@ class _Tested:
 def diagnose(est: Estimates, prices: Prices, config: Config | None = None) -> tuple[Finding, ...]:
     """What was found, what is open and what could not be looked at, ranked by the lower bound.
 
-    Each gain is tested one-sided against a materiality of 1 % of what the moved decisions cost; within
-    a mode the false discovery rate is held at 10 % (Benjamini-Hochberg). A finding also needs an interval
+    Each gain is tested one-sided against a materiality of 1 % of what the moved decisions cost. The modes are
+    families of tests: the false discovery rate is held at 10 % over the modes in which something is found,
+    and where nothing is misallocated the chance of any finding is 10 %. A finding also needs an interval
     above 0 at its level, which is the run's level or the false-coverage level, whichever is higher.
     Where a detector doubts what the dollars mean, they stay inconclusive. Findings that would move the same
     decisions are all shown, and the one with the largest lower bound is counted.
@@ -70,35 +72,51 @@ def diagnose(est: Estimates, prices: Prices, config: Config | None = None) -> tu
     keys = config.segments if config.segments is not None else (config.task_class,)
     context = Context(level=est.level, segment_keys=keys)
     days = window_days(*est.window)
-    findings: list[Finding] = []
-    for detector in DETECTORS:
-        found = detector.detect(est, prices, context)
-        findings += [_untested(c) for c in found if c.gain is None]
-        findings += [_judged(t, days) for t in _tested([c for c in found if c.gain is not None], context)]
-    return tuple(sorted(_counted_once(findings), key=_rank))
+    modes = [detector.detect(est, prices, context) for detector in DETECTORS]
+    tested = _tested([[c for c in mode if c.gain is not None] for mode in modes], context)
+    untested = [_untested(c) for mode in modes for c in mode if c.gain is None]
+    return tuple(sorted(_counted_once([*untested, *(_judged(t, days) for t in tested)]), key=_rank))
 
 
-def _tested(candidates: list[Candidate], context: Context) -> list[_Tested]:
-    """The tests of one mode. Fewer findings raise the level, so it is settled from the top down."""
-    gains = [c.gain for c in candidates if c.gain is not None]
-    p_values = [g.p_value(c.materiality_usd) for g, c in zip(gains, candidates, strict=True)]
-    adjusted = benjamini_hochberg(p_values)
-    chosen = [
-        p <= FALSE_DISCOVERY_RATE and c.doubt is None for p, c in zip(adjusted, candidates, strict=True)
+def _tested(families: list[list[Candidate]], context: Context) -> list[_Tested]:
+    """The tests of all modes, one family each. Fewer findings raise the level, so it is settled from the top
+    down."""
+    p_values = [[_gain(c).p_value(c.materiality_usd) for c in family] for family in families]
+    judged = adjusted_in_families(p_values)
+    return [
+        one
+        for family, own, adjusted in zip(families, p_values, judged.adjusted, strict=True)
+        for one in _of_family(family, own, adjusted, context, rate=FALSE_DISCOVERY_RATE * judged.share)
     ]
+
+
+def _of_family(
+    family: list[Candidate],
+    p_values: list[float],
+    adjusted: tuple[float, ...],
+    context: Context,
+    *,
+    rate: float,
+) -> list[_Tested]:
+    chosen = [p <= FALSE_DISCOVERY_RATE and c.doubt is None for p, c in zip(adjusted, family, strict=True)]
     while True:
-        level = selected_level(sum(chosen), len(chosen), level=context.level)
+        level = selected_level(sum(chosen), len(chosen), level=context.level, rate=rate)
         kept = [
             was and interval(g.usd, g.se, g.df, level=level)[0] > 0
-            for was, g in zip(chosen, gains, strict=True)
+            for was, g in zip(chosen, map(_gain, family), strict=True)
         ]
         if kept == chosen:
             break
         chosen = kept
     return [
         _Tested(candidate=c, p_value=p, p_adjusted=q, level=level if found else context.level, found=found)
-        for c, p, q, found in zip(candidates, p_values, adjusted, chosen, strict=True)
+        for c, p, q, found in zip(family, p_values, adjusted, chosen, strict=True)
     ]
+
+
+def _gain(c: Candidate) -> Total:
+    assert c.gain is not None
+    return c.gain
 
 
 def _judged(tested: _Tested, days: float | None) -> Finding:

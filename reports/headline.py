@@ -206,4 +206,4 @@ def _checks(findings: Sequence[Finding]) -> str:
         return f"None of the {len(DETECTORS)} checks could be decided"
     head = f"{len(modes)} of {len(DETECTORS)} checks found misallocation"
     places = "place" if tested == 1 else "places"
-    return f"{head}; {tested} {places} tested, at most 10 % of what a check finds expected to be false"
+    return f"{head}; {tested} {places} tested, at most 10 % of findings expected to be false"

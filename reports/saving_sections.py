@@ -25,7 +25,7 @@ _ASSUMPTIONS: Final = {
     ),
 }
 _CHOSEN: Final = (
-    "The slice was chosen before its dollars were seen; the false discovery rate within the check is 10 %."
+    "The slice was chosen before its dollars were seen; the false discovery rate over all checks is 10 %."
 )
 
 
