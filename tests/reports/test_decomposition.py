@@ -49,7 +49,8 @@ def found(est: Estimates) -> tuple[tuple[Finding, ...], Prices]:
 
 
 def split_of(est: Estimates) -> Decomposition:
-    made = decomposition(est, found(est)[0])
+    findings, prices = found(est)
+    made = decomposition(est, prices, findings)
     assert made is not None
     return made
 
@@ -84,11 +85,11 @@ def test_the_parts_add_up_to_the_total_to_the_cent(seed: int) -> None:
         for place, v, (a, b), k in zip(places, values, spans.tolist(), known.tolist(), strict=True)
     ]
     est = replace(estimates(*cases), regret=regret(*rows))
-    findings, _ = found(est)
-    split = decomposition(est, findings)
+    findings, prices = found(est)
+    split = decomposition(est, prices, findings)
     if split is None:
         assert not known.any()
-        assert recoverable(est, findings) is None
+        assert recoverable(est, prices, findings) is None
         return
     parts = [p for p in split.parts if p.usd is not None]
     assert sum(cents(p) for p in parts) == cents(split.total)
@@ -108,8 +109,8 @@ def test_the_parts_add_up_to_the_total_to_the_cent(seed: int) -> None:
 def test_the_rest_of_a_point_lies_between_its_bounds_less_its_findings() -> None:
     """Kills a rest whose ends are those of the point, or that takes the same end of both."""
     est = replace(estimates(Case()), regret=regret(("router", "model", 300.0, 100.0, 900.0)))
-    findings, _ = found(est)
-    total = recoverable(est, findings)
+    findings, prices = found(est)
+    total = recoverable(est, prices, findings)
     assert total is not None
     (rest,) = (p for p in split_of(est).parts if p.part == "rest")
     assert rest.usd == pytest.approx(300.0 - round(total.usd, 2), abs=0.005)
@@ -120,8 +121,8 @@ def test_the_rest_of_a_point_lies_between_its_bounds_less_its_findings() -> None
 def test_a_point_without_a_value_keeps_its_findings_and_says_why_it_has_no_rest() -> None:
     """Kills a finding that falls out of the total, and an unknown rest of 0."""
     est = replace(estimates(Case()), regret=regret(("router", "model", None, 0.0, 0.0)))
-    findings, _ = found(est)
-    total = recoverable(est, findings)
+    findings, prices = found(est)
+    total = recoverable(est, prices, findings)
     split = split_of(est)
     (rest,) = (p for p in split.parts if p.part == "rest")
     assert total is not None
@@ -134,7 +135,8 @@ def test_a_point_without_a_value_keeps_its_findings_and_says_why_it_has_no_rest(
 def test_nothing_known_is_no_decomposition() -> None:
     """Kills a waterfall of nothing."""
     est = estimates(Case(grade="N"))
-    assert decomposition(est, found(est)[0]) is None
+    findings, prices = found(est)
+    assert decomposition(est, prices, findings) is None
     assert waterfall(est, None) is None
 
 
@@ -247,7 +249,8 @@ def test_routing_and_cache_on_the_same_requests_are_not_counted_twice() -> None:
     for misused in (False, True):
         frame, of_routing, of_cache = requests(misused=misused)
         est = sp.estimate(frame, config=config)
-        split = decomposition(est, diagnose(est, fit_prices(est, config), config))
+        prices = fit_prices(est, config)
+        split = decomposition(est, prices, diagnose(est, prices, config))
         assert split is not None
         by_layer = dict(
             split.frame()

@@ -30,7 +30,7 @@ def test_the_level_of_selected_intervals_rises_with_selection_and_never_falls_be
 
 
 def test_families_are_selected_before_their_tests_are() -> None:
-    """Kills control within each family alone: .03 alone would be a discovery at 10 %, among five it is none."""
+    """Kills control within each family alone: .03 is a discovery at 10 % alone, among five families none."""
     quiet = [[0.6, 0.9], [0.5], [0.7, 0.8], [0.95]]
     assert adjusted_in_families([[0.03, 0.5], *quiet]).adjusted[0][0] > 0.1
     found = adjusted_in_families([[0.001, 0.5], *quiet])

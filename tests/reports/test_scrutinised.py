@@ -82,7 +82,7 @@ def test_the_command_adds_it_and_nothing_else_changes(
     run = copy_of(audited, tmp_path)
     meta = rundir.read_meta(run)
     first = next(f for f in rundir.read_findings(run) if f.status == "found" and f.counted)
-    rundir.write_findings(run, [first], run_id=meta.run_id)
+    rundir.write_findings(run, [first], (), run_id=meta.run_id)
     assert knock(capfd, "report", run, "--quiet").code == 0
     plain = json.loads((run / "report.json").read_text())
     assert plain["scrutiny"] == []

@@ -48,7 +48,7 @@ def test_it_equals_the_same_changes_estimated_at_that_price(symbol: str, half: C
     est, prices, found = made(PRICED)
     swing = next(s for s in swings(est, prices, found) if s.symbol == symbol)
     for total, config in zip(swing.totals, (half, twice), strict=True):
-        again = recoverable(estimates(*CASES, config=config), found)
+        again = recoverable(estimates(*CASES, config=config), prices, found)
         assert total is not None
         assert again is not None
         assert total.usd == pytest.approx(again.usd)
