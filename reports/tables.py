@@ -74,7 +74,7 @@ def split_table(split: pl.DataFrame) -> Table:
         )
         for r in split.to_dicts()
     ]
-    columns = "decision point|#recoverable|#by spending better|#by spending more|#spend|why there is none"
+    columns = "decision point|#value|#by spending better|#by spending more|#spend|why there is none"
     return table("Spending better, spending more", columns, rows)
 
 

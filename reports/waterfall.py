@@ -74,7 +74,7 @@ def _rows(steps: Sequence[tuple[str, float, str]]) -> Values:
     for what, gain, kind in steps:
         rows.append({"what": what, "from": level, "to": level + gain, "kind": kind})
         level += gain
-    return [*rows, {"what": "recoverable", "from": 0.0, "to": level, "kind": "whole"}]
+    return [*rows, {"what": "net value", "from": 0.0, "to": level, "kind": "whole"}]
 
 
 def _drawn(rows: Values, title: str) -> str:
