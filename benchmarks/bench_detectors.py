@@ -216,7 +216,7 @@ def _report_pooled(rows: list[Row]) -> None:
     worlds: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         worlds.setdefault((row["world"], row["seed"]), []).append(row)
-    print("\none Benjamini-Hochberg over all checks of a world instead of one per check")
+    print("\none Benjamini-Hochberg over all tests of a world, without families")
     print(f"{'world':<20}{'tests':>8}{'a false finding':>22}{'the injected one':>22}")
     for name in ("null", *MODES):
         mine = [found for (world, _), found in worlds.items() if world == name]
