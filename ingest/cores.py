@@ -6,6 +6,7 @@ is not run a second time in each of them. What they stage does not depend on how
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -68,9 +69,16 @@ class Crew:
         self._spec = json.dumps(spec).encode() + b"\n"
         self._waiting = list(reversed(logs))
         self._heard: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-        self._members = [self._started(number) for number in range(processes)]
+        self._members: list[subprocess.Popen[bytes]] = []
+        self._processes = processes
 
     def __enter__(self) -> Crew:
+        try:
+            for number in range(self._processes):
+                self._start(number)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,7 +88,8 @@ class Crew:
             member.wait()
             for pipe in (member.stdin, member.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(BrokenPipeError):  # what it was still to be told
+                        pipe.close()
 
     def answers(self) -> Iterator[Answer]:
         """Every answer, as it comes; the last one of each log is final.
@@ -108,22 +117,18 @@ class Crew:
     def _tell(self, number: int, line: bytes) -> None:
         pipe = self._members[number].stdin
         assert pipe is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # its end of output is heard next, and says so
             pipe.write(line)
             pipe.flush()
-        except BrokenPipeError:
-            pass  # its end of output is heard next, and says so
 
-    def _started(self, number: int) -> subprocess.Popen[bytes]:
+    def _start(self, number: int) -> None:
         # -P: a folder of logs is not to be trusted, so nothing is imported from the present one
         command = [sys.executable, "-P", "-m", _MODULE]
         member = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert member.stdin is not None
         assert member.stdout is not None
-        member.stdin.write(self._spec)
-        member.stdin.flush()
+        self._members.append(member)
+        self._tell(number, self._spec)
         threading.Thread(target=self._listen, args=(number, member.stdout), daemon=True).start()
-        return member
 
     def _listen(self, number: int, output: IO[bytes]) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,12 +93,24 @@ def test_nothing_is_imported_from_the_present_folder(
     assert ingest(logs, out=tmp_path / "out").manifest["counts"]["decisions"] == 20
 
 
+@pytest.mark.parametrize("program", ["false", "true"])
+def test_processes_that_do_not_start_are_an_error_and_no_silence(
+    program: str, tmp_path: Path, always: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kills a broken pipe that is taken for a reader of our output who has gone away, and a wait for ever."""
+    found = shutil.which(program)
+    assert found is not None
+    monkeypatch.setattr(cores.sys, "executable", found)
+    with pytest.raises(RuntimeError, match="ended before its work did"):
+        ingest(write_logs(tmp_path / "logs"), out=tmp_path / "out")
+
+
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     """Kills readers that go on writing after the run was killed, into the folder of the next run."""
     script = (
         "import sys, time\nfrom shadowprice.ingest import cores\n"
         "crew = cores.Crew({'config': {}, 'mappings': [], 'format': None, 'staging': sys.argv[1],"
-        " 'key': None}, [], processes=2)\n"
+        " 'key': None}, [], processes=2).__enter__()\n"
         "print(*(m.pid for m in crew._members), flush=True)\ntime.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as run:
