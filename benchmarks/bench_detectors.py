@@ -17,16 +17,15 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import polars as pl
 import shadowprice as sp
 from shadowprice.estimators.capital.stale_savings import stale_savings
-from shadowprice.estimators.confidence import LEVEL
+from shadowprice.estimators.confidence import LEVEL, interval
 from shadowprice.estimators.congestion.congestion import congestion
 from shadowprice.estimators.prices.fit import fit_prices
 from shadowprice.estimators.prices.from_decisions import savings_from
@@ -35,28 +34,25 @@ from shadowprice.ingest.simulator.engine import Arrivals, EngineSettings, engine
 from shadowprice.ingest.simulator.knobs import MODES
 from shadowprice.ingest.simulator.settings import LATENCY_USD_PER_S
 from shadowprice.ingest.simulator.training import TrainSettings, train_path
-from shadowprice.reports.diagnose import diagnose
+from shadowprice.reports.diagnose import candidates, diagnose, tested
+from shadowprice.reports.diagnostics.moves import Candidate
 from shadowprice.reports.headline import recoverable
-from shadowprice.reports.multiplicity import FALSE_DISCOVERY_RATE, benjamini_hochberg, selected_level
+from shadowprice.reports.verdicts import Tested, verdicts
 from shadowprice.schemas.config import load_config
-from shadowprice.schemas.records import Finding
 
 REQUESTS = {
-    "over_routing": 2400,
-    "under_routing": 2000,
-    "over_delegation": 4000,
-    "under_verification": 3600,
+    "over_routing": 3900,
+    "under_routing": 1500,
+    "over_delegation": 5000,
+    "under_verification": 2100,
     "serving_congestion": 2000,
-    "stale_rollouts": 1800,
-    "cache_misuse": 2400,
+    "stale_rollouts": 2100,
+    "cache_misuse": 1500,
 }
 """Requests at which a failure is worth about 2.8 standard errors; of congestion, the fingerprint's."""
 NULL_REQUESTS = 2000
 NOTHING_USD = 1e-6
 """True dollars up to which a failure is not there: what is left of a sum that is 0."""
-_DOUBTED = "serving_congestion"
-"""The check whose findings the fingerprint test has to support too."""
-NORMAL = NormalDist()
 EPOCH_S = 1_780_000_000
 BREAK_EVEN = TrainSettings(runs=2, updates=28, rollouts=32, decay=0.0, hard_signal=0.0, signal_usd=0.9)
 """Every rollout is worth exactly what it costs, whatever its lag."""
@@ -87,13 +83,31 @@ def world(mode: str | None, seed: int) -> list[Row]:
     assert abs((total.usd if total else 0.0) - counted) < 0.005
     spent = time.perf_counter() - began
     about = {"world": mode or "null", "seed": seed, "seconds": round(spent, 1)}
-    return [about | _of(f, known) for f in findings]
+    return [about | _asked(c, known) for mode in candidates(est, prices, config) for c in mode]
 
 
-def _of(f: Finding, known: dict[tuple[str | None, ...], float]) -> Row:
-    true = known.get((f.layer, f.decision_point, f.segment, f.action, f.baseline, f.direction))
-    names = ("mode", "segment", "status", "usd", "usd_lower", "usd_upper", "p_value", "mde_usd", "reason")
-    return {name: getattr(f, name) for name in names} | {"true": true}
+def _asked(c: Candidate, known: dict[tuple[str | None, ...], float]) -> Row:
+    """A candidate without its verdict, so that what is kept can be judged again by another rule."""
+    row: Row = {"mode": c.question.mode, "reason": c.reason, "true": None, "test": None}
+    if c.move is not None:
+        m, q = c.move, c.question
+        place = (q.layer, q.decision_point, m.segment, m.action, m.baseline, m.direction)
+        row |= {"segment": m.segment, "true": known.get(place)}
+    return row | ({"test": asdict(tested(c))} if c.gain is not None else {})
+
+
+def judged(asked: list[Row]) -> list[Row]:
+    """The rows of one world with the verdict of each test: found, its dollars and their interval."""
+    families = [[r for r in asked if r["mode"] == mode and r["test"] is not None] for mode in MODES]
+    tests = [[Tested(**r["test"]) for r in family] for family in families]
+    given = verdicts(tests, level=LEVEL)
+    out = [r | {"found": False} for r in asked if r["test"] is None]
+    for family, own, verdict in zip(families, tests, given, strict=True):
+        for row, t, v in zip(family, own, verdict, strict=True):
+            lower, upper = interval(t.usd, t.se, t.df, level=v.level)
+            told = {"found": v.found, "usd": t.usd, "se": t.se, "usd_lower": lower, "usd_upper": upper}
+            out.append(row | told | {"open": t.usd > t.materiality_usd})
+    return out
 
 
 def truth_of(run: SimulatedRun) -> dict[tuple[str | None, ...], float]:
@@ -180,120 +194,62 @@ def run_all(tasks: list[tuple[str | None, int]], jobs: int) -> Iterator[list[Row
 
 
 def report(rows: list[Row]) -> None:
-    """The three tables."""
-    frame = pl.DataFrame(rows, infer_schema_length=None)
-    _report_null(frame.filter(world="null"))
-    _report_power(frame.filter(pl.col("world") != "null"))
-    _report_pooled(rows)
-
-
-def pooled(rows: list[Row]) -> list[Row]:
-    """What one Benjamini-Hochberg over all checks of a world would find, in place of one within each check.
-
-    Standard errors are read off the intervals, with normal quantiles.
-    """
-    tested = [r for r in rows if r["p_value"] is not None]
-    chosen = [q <= FALSE_DISCOVERY_RATE for q in benjamini_hochberg([r["p_value"] for r in tested])]
-    fine = [r["mode"] != _DOUBTED or r["status"] == "found" for r in tested]
-    chosen = [c and f for c, f in zip(chosen, fine, strict=True)]
-    while True:
-        reach = NORMAL.inv_cdf(0.5 + selected_level(sum(chosen), len(chosen), level=LEVEL) / 2)
-        kept = [c and r["usd"] > reach * _se(r, tested) for c, r in zip(chosen, tested, strict=True)]
-        if kept == chosen:
-            return [r for r, c in zip(tested, chosen, strict=True) if c]
-        chosen = kept
-
-
-def _se(row: Row, tested: list[Row]) -> float:
-    mine = [r for r in tested if r["mode"] == row["mode"]]
-    found = sum(r["status"] == "found" for r in mine)
-    level = selected_level(found, len(mine), level=LEVEL) if row["status"] == "found" else LEVEL
-    return (row["usd_upper"] - row["usd_lower"]) / 2.0 / NORMAL.inv_cdf(0.5 + level / 2)
-
-
-def _report_pooled(rows: list[Row]) -> None:
-    """Worlds with a false finding, and with the injected one, under one test over all checks."""
+    """The two tables."""
     worlds: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         worlds.setdefault((row["world"], row["seed"]), []).append(row)
-    print("\none Benjamini-Hochberg over all tests of a world, without families")
-    print(f"{'world':<20}{'tests':>8}{'a false finding':>22}{'the injected one':>22}")
-    for name in ("null", *MODES):
-        mine = [found for (world, _), found in worlds.items() if world == name]
-        if not mine:
-            continue
-        hits = [pooled(found) for found in mine]
-        real = [[(r["true"] or 0.0) > NOTHING_USD for r in hit] for hit in hits]
-        false = sum(not all(r) for r in real)
-        own = [[r["mode"] == name for r in hit] for hit in hits]
-        made = sum(any(map(all, zip(*pair, strict=True))) for pair in zip(real, own, strict=True))
-        tests = sum(r["p_value"] is not None for found in mine for r in found) / len(mine)
-        told = "-" if name == "null" else _share(made, len(mine))
-        print(f"{name:<20}{tests:>8.1f}{_share(false, len(mine)):>22}{told:>22}")
+    told = {world: judged(asked) for world, asked in worlds.items()}
+    _report_null([found for (name, _), found in told.items() if name == "null"])
+    _report_power({mode: [found for (name, _), found in told.items() if name == mode] for mode in MODES})
 
 
-def _report_null(frame: pl.DataFrame) -> None:
-    if frame.is_empty():
+def _report_null(worlds: list[list[Row]]) -> None:
+    if not worlds:
         return
-    worlds = frame["seed"].n_unique()
-    found = frame.filter(status="found")
-    false = found["seed"].n_unique()
-    print(f"\nnull worlds: {worlds}; with a (false) finding {false}, {_share(false, worlds)}")
-    print(f"{'mode':<20}{'tested in':>12}{'per world':>11}{'alarm in':>10}{'share':>22}")
+    false = sum(any(r["found"] for r in rows) for rows in worlds)
+    print(f"\nnull worlds: {len(worlds)}; with a (false) finding {_share(false, len(worlds))}")
+    print(f"{'mode':<20}{'tested in':>12}{'per world':>11}{'alarm in':>22}")
     for mode in MODES:
-        mine = frame.filter(mode=mode)
-        tested = mine.drop_nulls("p_value")
-        count = tested["seed"].n_unique()
-        alarms = mine.filter(status="found")["seed"].n_unique()
-        per = tested.height / count if count else 0.0
-        print(f"{mode:<20}{count:>12}{per:>11.1f}{alarms:>10}{_share(alarms, count):>22}")
+        own = [[r for r in rows if r["mode"] == mode and r["test"] is not None] for rows in worlds]
+        own = [rows for rows in own if rows]
+        alarms = sum(any(r["found"] for r in rows) for rows in own)
+        per = sum(map(len, own)) / max(len(own), 1)
+        print(f"{mode:<20}{len(own):>12}{per:>11.1f}{_share(alarms, len(own)):>22}")
 
 
-def _report_power(frame: pl.DataFrame) -> None:
-    if frame.is_empty():
-        return
-    heads = ("worlds", "effect/SE", "found", "inconclusive", "other false", "held (found)", "held (all)")
-    print(f"\n{'injected':<20}" + "".join(f"{h:>22}" for h in heads))
-    for mode in MODES:
-        mine = frame.filter(world=mode)
-        if mine.is_empty():
+def _report_power(injected: dict[str, list[list[Row]]]) -> None:
+    heads = ("effect/SE", "found", "another false", "held (found)", "held (all)")
+    print(f"\n{'injected':<20}" + "".join(f"{h:>20}" for h in heads))
+    for mode, worlds in injected.items():
+        if not worlds:
             continue
-        worlds = mine["seed"].n_unique()
-        real = mine.filter((pl.col("mode") == mode) & (pl.col("true") > NOTHING_USD))
-        found = real.filter(status="found")
-        per_world = real.filter(status="found")["seed"].n_unique()
-        open_ = real.filter(status="inconclusive")["seed"].unique().is_in(found["seed"].implode())
-        others = mine.filter(
-            (pl.col("status") == "found")
-            & (pl.col("mode") != mode)
-            & ~(pl.col("true") > 1e-6).fill_null(False)
-        )["seed"].n_unique()
-        tested = mine.filter(mode=mode).drop_nulls(["usd", "true"])
+        tested = [r for rows in worlds for r in rows if r["mode"] == mode and r["test"] is not None]
+        hit = sum(any(r["found"] and r["mode"] == mode and _real(r) for r in rows) for rows in worlds)
+        other = sum(any(r["found"] and r["mode"] != mode and not _real(r) for r in rows) for rows in worlds)
         cells = (
-            str(worlds),
-            _effect(real),
-            _share(per_world, worlds),
-            str(int((~open_).sum())),
-            _share(others, worlds),
-            _held(found),
+            _effect([[r for r in rows if r["mode"] == mode and _real(r)] for rows in worlds]),
+            _share(hit, len(worlds)),
+            _share(other, len(worlds)),
+            _held([r for r in tested if r["found"]]),
             _held(tested),
         )
-        print(f"{mode:<20}" + "".join(f"{c:>22}" for c in cells))
+        print(f"{mode:<20}" + "".join(f"{c:>20}" for c in cells))
 
 
-def _effect(real: pl.DataFrame) -> str:
-    """True dollars over the standard error that the mde implies, mean over worlds of the largest slice."""
-    rows = real.drop_nulls(["usd", "mde_usd"]).sort("true", descending=True).unique("seed", keep="first")
-    if rows.is_empty():
-        return "-"
-    half = (rows["usd_upper"] - rows["usd_lower"]) / 2.0 / 1.96
-    return f"{float((rows['true'] / half).mean()):.1f}"  # type: ignore[arg-type]
+def _real(row: Row) -> bool:
+    return (row["true"] or 0.0) > NOTHING_USD
 
 
-def _held(frame: pl.DataFrame) -> str:
-    rows = frame.drop_nulls(["usd", "true"])
-    inside = (rows["usd_lower"] <= rows["true"]) & (rows["true"] <= rows["usd_upper"])
-    return _share(int(inside.sum()), rows.height)
+def _effect(worlds: list[list[Row]]) -> str:
+    """True dollars over our standard error, of the slice that is worth most; mean over worlds."""
+    worth = [[r["true"] / r["se"] for r in rows if r["test"] is not None] for rows in worlds]
+    largest = [max(own) for own in worth if own]
+    return f"{np.mean(largest):.2f}" if largest else "-"
+
+
+def _held(rows: list[Row]) -> str:
+    known = [r for r in rows if r["true"] is not None]
+    return _share(sum(r["usd_lower"] <= r["true"] <= r["usd_upper"] for r in known), len(known))
 
 
 def _share(count: int, of: int) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from ..estimators.confidence import detectable_effect, interval
-from ..estimators.gains import Total
 from ..schemas.config import Config
 from ..schemas.records import Estimates, Finding, Prices, Status
 from .diagnostics import (
@@ -20,8 +19,8 @@ from .diagnostics import (
     under_verification,
 )
 from .diagnostics.moves import WHOLE, Candidate, Context
-from .multiplicity import FALSE_DISCOVERY_RATE, adjusted_in_families, selected_level
 from .numbers import count, usd, window_days
+from .verdicts import Tested, Verdict, verdicts
 
 DETECTORS: Final = (
     over_routing,
@@ -47,94 +46,62 @@ _YEAR_DAYS: Final = 365
 _NOTHING: Final = "nothing to change"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tested:
-    """A candidate with its place among all tests."""
-
-    candidate: Candidate
-    p_value: float
-    p_adjusted: float
-    level: float
-    found: bool
-
-
 def diagnose(est: Estimates, prices: Prices, config: Config | None = None) -> tuple[Finding, ...]:
     """What was found, what is open and what could not be looked at, ranked by the lower bound.
 
-    Each gain is tested one-sided against a materiality of 1 % of what the moved decisions cost. The modes are
-    families of tests: the false discovery rate is held at 10 % over the modes in which something is found,
-    and where nothing is misallocated the chance of any finding is 10 %. A finding also needs an interval
-    above 0 at its level, which is the run's level or the false-coverage level, whichever is higher.
-    Where a detector doubts what the dollars mean, they stay inconclusive. Findings that would move the same
-    decisions are all shown, and the one with the largest lower bound is counted.
+    Each gain is tested one-sided against a materiality of 1 % of what the moved decisions cost, and judged
+    among all tests by `verdicts`, which keeps the modes apart as families. Where a detector doubts what the
+    dollars mean, they stay inconclusive. Findings that would move the same decisions are all shown, and the
+    one with the largest lower bound is counted.
     """
     config = config or Config()
+    days = window_days(*est.window)
+    modes = candidates(est, prices, config)
+    asked = [[c for c in mode if c.gain is not None] for mode in modes]
+    given = verdicts([[tested(c) for c in mode] for mode in asked], level=est.level)
+    judged = [
+        _judged(c, v, days)
+        for mode, own in zip(asked, given, strict=True)
+        for c, v in zip(mode, own, strict=True)
+    ]
+    untested = [_untested(c) for mode in modes for c in mode if c.gain is None]
+    return tuple(sorted(_counted_once([*untested, *judged]), key=_rank))
+
+
+def candidates(est: Estimates, prices: Prices, config: Config) -> list[tuple[Candidate, ...]]:
+    """What each detector asks of the run, in the order of DETECTORS, before any test is judged."""
     keys = config.segments if config.segments is not None else (config.task_class,)
     context = Context(level=est.level, segment_keys=keys)
-    days = window_days(*est.window)
-    modes = [detector.detect(est, prices, context) for detector in DETECTORS]
-    tested = _tested([[c for c in mode if c.gain is not None] for mode in modes], context)
-    untested = [_untested(c) for mode in modes for c in mode if c.gain is None]
-    return tuple(sorted(_counted_once([*untested, *(_judged(t, days) for t in tested)]), key=_rank))
+    return [detector.detect(est, prices, context) for detector in DETECTORS]
 
 
-def _tested(families: list[list[Candidate]], context: Context) -> list[_Tested]:
-    """The tests of all modes, one family each. Fewer findings raise the level, so it is settled from the top
-    down."""
-    p_values = [[_gain(c).p_value(c.materiality_usd) for c in family] for family in families]
-    judged = adjusted_in_families(p_values)
-    return [
-        one
-        for family, own, adjusted in zip(families, p_values, judged.adjusted, strict=True)
-        for one in _of_family(family, own, adjusted, context, rate=FALSE_DISCOVERY_RATE * judged.share)
-    ]
-
-
-def _of_family(
-    family: list[Candidate],
-    p_values: list[float],
-    adjusted: tuple[float, ...],
-    context: Context,
-    *,
-    rate: float,
-) -> list[_Tested]:
-    chosen = [p <= FALSE_DISCOVERY_RATE and c.doubt is None for p, c in zip(adjusted, family, strict=True)]
-    while True:
-        level = selected_level(sum(chosen), len(chosen), level=context.level, rate=rate)
-        kept = [
-            was and interval(g.usd, g.se, g.df, level=level)[0] > 0
-            for was, g in zip(chosen, map(_gain, family), strict=True)
-        ]
-        if kept == chosen:
-            break
-        chosen = kept
-    return [
-        _Tested(candidate=c, p_value=p, p_adjusted=q, level=level if found else context.level, found=found)
-        for c, p, q, found in zip(family, p_values, adjusted, chosen, strict=True)
-    ]
-
-
-def _gain(c: Candidate) -> Total:
+def tested(c: Candidate) -> Tested:
+    """The test of a candidate that has a gain."""
     assert c.gain is not None
-    return c.gain
+    return Tested(
+        usd=c.gain.usd,
+        se=c.gain.se,
+        df=c.gain.df,
+        materiality_usd=c.materiality_usd,
+        doubted=c.doubt is not None,
+    )
 
 
-def _judged(tested: _Tested, days: float | None) -> Finding:
-    c = tested.candidate
+def _judged(c: Candidate, verdict: Verdict, days: float | None) -> Finding:
     assert c.gain is not None
     assert c.move is not None
-    lower, upper = interval(c.gain.usd, c.gain.se, c.gain.df, level=tested.level)
+    lower, upper = interval(c.gain.usd, c.gain.se, c.gain.df, level=verdict.level)
     open_ = c.gain.usd > c.materiality_usd
-    status: Status = "found" if tested.found else "inconclusive" if open_ else "none_found"
+    status: Status = "found" if verdict.found else "inconclusive" if open_ else "none_found"
     return replace(
         _blank(c, status),
         moved=c.gain.decisions,
         usd=c.gain.usd,
         usd_lower=lower,
         usd_upper=upper,
-        level=tested.level,
-        p_value=tested.p_value,
-        p_adjusted=tested.p_adjusted,
+        level=verdict.level,
+        p_value=tested(c).p_value,
+        p_adjusted=verdict.p_adjusted,
         mde_usd=c.materiality_usd + detectable_effect(c.gain.se, c.gain.df),
         claim=_claim(c, status, lower, upper),
         recommendation=_recommendation(c, status, lower, days),
