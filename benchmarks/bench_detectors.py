@@ -34,10 +34,10 @@ from shadowprice.ingest.simulator.engine import Arrivals, EngineSettings, engine
 from shadowprice.ingest.simulator.knobs import MODES
 from shadowprice.ingest.simulator.settings import LATENCY_USD_PER_S
 from shadowprice.ingest.simulator.training import TrainSettings, train_path
-from shadowprice.reports.diagnose import candidates, diagnose, tested
+from shadowprice.reports.diagnose import candidates, diagnose, hypothesis
 from shadowprice.reports.diagnostics.moves import Candidate
 from shadowprice.reports.headline import recoverable
-from shadowprice.reports.verdicts import Tested, verdicts
+from shadowprice.reports.verdicts import Hypothesis, verdicts
 from shadowprice.schemas.config import load_config
 
 REQUESTS = {
@@ -93,13 +93,13 @@ def _asked(c: Candidate, known: dict[tuple[str | None, ...], float]) -> Row:
         m, q = c.move, c.question
         place = (q.layer, q.decision_point, m.segment, m.action, m.baseline, m.direction)
         row |= {"segment": m.segment, "true": known.get(place)}
-    return row | ({"test": asdict(tested(c))} if c.gain is not None else {})
+    return row | ({"test": asdict(hypothesis(c))} if c.gain is not None else {})
 
 
 def judged(asked: list[Row]) -> list[Row]:
     """The rows of one world with the verdict of each test: found, its dollars and their interval."""
     families = [[r for r in asked if r["mode"] == mode and r["test"] is not None] for mode in MODES]
-    tests = [[Tested(**r["test"]) for r in family] for family in families]
+    tests = [[Hypothesis(**r["test"]) for r in family] for family in families]
     given = verdicts(tests, level=LEVEL)
     out = [r | {"found": False} for r in asked if r["test"] is None]
     for family, own, verdict in zip(families, tests, given, strict=True):

@@ -38,7 +38,7 @@ OBJECTS: Final = "objects.json"
 """What stored objects held when they were last copied, by URL: one that is the same is not copied again."""
 LINK_ONLY: Final = frozenset({"quality", "optional_points"})
 """Parts of the configuration that only linking uses."""
-_NOT_READ_FROM: Final = frozenset({"prices", "caps", "cluster", "segments", "task_class"})
+_NOT_READ_FROM: Final = frozenset({"prices", "caps", "cluster", "segments", "task_class", "multiplicity"})
 """Parts of the configuration that estimation uses; changing them reads no log again."""
 _PRIVATE_FOLDER: Final = 0o700
 

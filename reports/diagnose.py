@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Final
 
-from ..estimators.confidence import detectable_effect, interval
+from ..estimators.confidence import detectable_effect
 from ..schemas.config import Config
 from ..schemas.records import Estimates, Finding, Prices, Status
 from .diagnostics import (
@@ -20,7 +20,7 @@ from .diagnostics import (
 )
 from .diagnostics.moves import WHOLE, Candidate, Context
 from .numbers import count, usd, window_days
-from .verdicts import Tested, Verdict, verdicts
+from .verdicts import Hypothesis, Verdict, verdicts
 
 DETECTORS: Final = (
     over_routing,
@@ -58,7 +58,9 @@ def diagnose(est: Estimates, prices: Prices, config: Config | None = None) -> tu
     days = window_days(*est.window)
     modes = candidates(est, prices, config)
     asked = [[c for c in mode if c.gain is not None] for mode in modes]
-    given = verdicts([[tested(c) for c in mode] for mode in asked], level=est.level)
+    given = verdicts(
+        [[hypothesis(c) for c in mode] for mode in asked], level=est.level, control=config.multiplicity
+    )
     judged = [
         _judged(c, v, days)
         for mode, own in zip(asked, given, strict=True)
@@ -75,13 +77,14 @@ def candidates(est: Estimates, prices: Prices, config: Config) -> list[tuple[Can
     return [detector.detect(est, prices, context) for detector in DETECTORS]
 
 
-def tested(c: Candidate) -> Tested:
-    """The test of a candidate that has a gain."""
+def hypothesis(c: Candidate) -> Hypothesis:
+    """What is tested of a candidate that has a gain."""
     assert c.gain is not None
-    return Tested(
+    return Hypothesis(
         usd=c.gain.usd,
         se=c.gain.se,
         df=c.gain.df,
+        decisions=c.gain.decisions,
         materiality_usd=c.materiality_usd,
         doubted=c.doubt is not None,
     )
@@ -90,7 +93,7 @@ def tested(c: Candidate) -> Tested:
 def _judged(c: Candidate, verdict: Verdict, days: float | None) -> Finding:
     assert c.gain is not None
     assert c.move is not None
-    lower, upper = interval(c.gain.usd, c.gain.se, c.gain.df, level=verdict.level)
+    lower, upper = verdict.lower, verdict.upper
     open_ = c.gain.usd > c.materiality_usd
     status: Status = "found" if verdict.found else "inconclusive" if open_ else "none_found"
     return replace(
@@ -100,7 +103,7 @@ def _judged(c: Candidate, verdict: Verdict, days: float | None) -> Finding:
         usd_lower=lower,
         usd_upper=upper,
         level=verdict.level,
-        p_value=tested(c).p_value,
+        p_value=hypothesis(c).p_value,
         p_adjusted=verdict.p_adjusted,
         mde_usd=c.materiality_usd + detectable_effect(c.gain.se, c.gain.df),
         claim=_claim(c, status, lower, upper),

@@ -1,13 +1,18 @@
-"""Many segments, many tests: the false discovery rate and the intervals of what was selected."""
+"""Many segments, many tests: the false discovery rate and the level of intervals for what was selected."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from scipy import stats
+
 FALSE_DISCOVERY_RATE: Final = 0.10
 """Expected share of false findings among all findings (METHODS H)."""
+_USUAL_EFFECT: Final = 0.1
+"""Effects that an e-value looks for, in standard deviations of one observation; others cost it a little."""
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -22,6 +27,14 @@ def benjamini_hochberg(p_values: Sequence[float]) -> tuple[float, ...]:
         smallest = min(smallest, p_values[i] * m / rank)
         adjusted[i] = smallest
     return tuple(adjusted)
+
+
+def dependence_factor(tests: int) -> float:
+    """1 + 1/2 + ... + 1/tests, by which adjusted p-values grow so that they hold under any dependence.
+
+    Source: Benjamini & Yekutieli 2001.
+    """
+    return sum(1.0 / k for k in range(1, tests + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +73,29 @@ def selected_level(selected: int, tests: int, *, level: float, rate: float = FAL
     if tests == 0 or selected == 0:
         return level
     return max(level, 1.0 - rate * selected / tests)
+
+
+def e_value(z: float, n: float) -> float:
+    """Evidence against a mean of at most 0 that holds however often one has looked, from its z after n terms.
+
+    The likelihood ratio averaged over gains of any size: 2 / sqrt(1 + s) exp(z^2 s / (2 (1 + s)))
+    Phi(z sqrt(s / (1 + s))) with s = n tau^2. Its expectation is at most 1 at every look, and its chance of
+    ever reaching 1 / a is at most a.
+
+    Source: Robbins 1970; asymptotic as Waudby-Smith et al. 2024. n must grow as the log does.
+    """
+    if z == -math.inf:
+        return 0.0
+    s = n * _USUAL_EFFECT**2
+    shrunk = s / (1.0 + s)
+    log = math.log(2.0) - 0.5 * math.log1p(s) + z * z * shrunk / 2.0
+    return math.exp(min(log + float(stats.norm.logcdf(z * math.sqrt(shrunk))), 700.0))
+
+
+def sequence_reach(n: float, *, level: float) -> float:
+    """Standard errors on either side of an estimate that hold the truth at every look together.
+
+    sqrt((1 + 1 / s) log((1 + s) / alpha^2)), s = n tau^2. Source: as of `e_value`, two-sided.
+    """
+    s = n * _USUAL_EFFECT**2
+    return math.sqrt((1.0 + 1.0 / s) * (math.log1p(s) - 2.0 * math.log1p(-level)))

@@ -1,22 +1,38 @@
-"""Which of all tests of a run are findings, and at what level each interval is told."""
+"""Which of all tests of a run are findings, and the interval that is told with each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+
+from scipy import stats
 
 from ..estimators.confidence import interval, upper_tail_p
-from .multiplicity import FALSE_DISCOVERY_RATE, adjusted_in_families, selected_level
+from ..schemas.config import Control
+from .multiplicity import (
+    FALSE_DISCOVERY_RATE,
+    adjusted_in_families,
+    benjamini_hochberg,
+    dependence_factor,
+    e_value,
+    selected_level,
+    sequence_reach,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
-    """A gain in USD that is tested one-sided against a materiality in USD. doubted: it is no finding however
-    large, for what the dollars mean is in doubt."""
+class Hypothesis:
+    """A gain in USD that is tested one-sided against a materiality in USD.
+
+    decisions: how many it is the sum of. doubted: it is no finding however large, for what the dollars mean
+    is in doubt.
+    """
 
     usd: float
     se: float
     df: float
+    decisions: float
     materiality_usd: float = 0.0
     doubted: bool = False
 
@@ -28,43 +44,106 @@ class Tested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """p_adjusted: at most FALSE_DISCOVERY_RATE for a discovery. level: of the interval that is told."""
+    """p_adjusted: at most FALSE_DISCOVERY_RATE for a discovery. lower, upper: USD, at `level`."""
 
     p_adjusted: float
-    level: float
     found: bool
+    level: float
+    lower: float
+    upper: float
 
 
-def verdicts(families: Sequence[Sequence[Tested]], *, level: float) -> tuple[tuple[Verdict, ...], ...]:
+Reach = Callable[[Hypothesis, float], tuple[float, float]]
+"""The interval of a gain at a level."""
+
+
+def verdicts(
+    families: Sequence[Sequence[Hypothesis]], *, level: float, control: Control = "bh"
+) -> tuple[tuple[Verdict, ...], ...]:
     """The verdict of each test, family by family, in the order given; one family for each failure mode.
 
-    The false discovery rate is held at 10 % over the families in which something is found, and where nothing
-    is misallocated the chance of any finding is 10 %. A finding also needs an interval above 0 at its level,
-    which is `level` or the false-coverage level, whichever is higher.
+    The false discovery rate is held at 10 % over what is found, and where nothing is misallocated the chance
+    of any finding is 10 %. Intervals are told at `level` or at the false-coverage level, whichever is higher,
+    and those of findings lie above 0.
+
+    bh: families in two stages, for a log that is looked at once. by: one family, under any dependence of the
+    tests. e-bh: one family, under any dependence and however often the growing log is looked at.
     """
-    judged = adjusted_in_families([[t.p_value for t in family] for family in families])
+    if control == "bh":
+        return _in_families(families, level=level)
+    flat = list(chain.from_iterable(families))
+    judged = iter((_by if control == "by" else _e_bh)(flat, level=level))
+    return tuple(tuple(next(judged) for _ in family) for family in families)
+
+
+def _in_families(
+    families: Sequence[Sequence[Hypothesis]], *, level: float
+) -> tuple[tuple[Verdict, ...], ...]:
+    """A gain that does not exceed its materiality is no candidate; the others are tested two-sided.
+
+    Where there is nothing to gain, the sign of an estimate says nothing about its size, so that leaving out
+    the negative ones does not select among the others. A move whose loss is plain then costs them no power.
+
+    Source: Zhao, Small & Su 2019 (conditional testing, here at 1/2); families as `adjusted_in_families`.
+    """
+    ahead = [[t for t in family if t.p_value <= 0.5] for family in families]
+    judged = adjusted_in_families([[2.0 * t.p_value for t in family] for family in ahead])
     rate = FALSE_DISCOVERY_RATE * judged.share
-    return tuple(
-        _of_family(family, adjusted, level=level, rate=rate)
-        for family, adjusted in zip(families, judged.adjusted, strict=True)
-    )
+    out: list[tuple[Verdict, ...]] = []
+    for family, adjusted in zip(families, judged.adjusted, strict=True):
+        p = iter(adjusted)
+        given = [next(p) if t.p_value <= 0.5 else 1.0 for t in family]
+        out.append(_settled(family, given, _t_interval, level=level, tests=len(adjusted), rate=rate))
+    return tuple(out)
 
 
-def _of_family(
-    family: Sequence[Tested], adjusted: Sequence[float], *, level: float, rate: float
+def _by(tests: Sequence[Hypothesis], *, level: float) -> tuple[Verdict, ...]:
+    """Benjamini & Yekutieli 2001, and the false-coverage level of 2005 under any dependence."""
+    factor = dependence_factor(len(tests))
+    adjusted = [min(1.0, p * factor) for p in benjamini_hochberg([t.p_value for t in tests])]
+    rate = FALSE_DISCOVERY_RATE / max(factor, 1.0)
+    return _settled(tests, adjusted, _t_interval, level=level, tests=len(tests), rate=rate)
+
+
+def _e_bh(tests: Sequence[Hypothesis], *, level: float) -> tuple[Verdict, ...]:
+    """Wang & Ramdas 2022: Benjamini-Hochberg on inverted e-values; intervals of Xu, Wang & Ramdas 2024."""
+    inverted = [min(1.0, 1.0 / e_value(float(stats.norm.isf(t.p_value)), t.decisions)) for t in tests]
+    adjusted = benjamini_hochberg(inverted)
+    rate = FALSE_DISCOVERY_RATE
+    return _settled(tests, adjusted, _sequence, level=level, tests=len(tests), rate=rate)
+
+
+def _settled(
+    tests_given: Sequence[Hypothesis],
+    adjusted: Sequence[float],
+    reach: Reach,
+    *,
+    level: float,
+    tests: int,
+    rate: float,
 ) -> tuple[Verdict, ...]:
-    """Fewer findings raise the level of the intervals, so it is settled from the top down."""
-    chosen = [p <= FALSE_DISCOVERY_RATE and not t.doubted for p, t in zip(adjusted, family, strict=True)]
+    """Findings and their level; fewer findings raise the level, so it is settled from the top down."""
+    chosen = [p <= FALSE_DISCOVERY_RATE and not t.doubted for p, t in zip(adjusted, tests_given, strict=True)]
     while True:
-        told = selected_level(sum(chosen), len(chosen), level=level, rate=rate)
-        kept = [
-            was and interval(t.usd, t.se, t.df, level=told)[0] > 0
-            for was, t in zip(chosen, family, strict=True)
-        ]
+        told = selected_level(sum(chosen), tests, level=level, rate=rate)
+        kept = [was and reach(t, told)[0] > 0 for was, t in zip(chosen, tests_given, strict=True)]
         if kept == chosen:
             break
         chosen = kept
-    return tuple(
-        Verdict(p_adjusted=p, level=told if found else level, found=found)
-        for p, found in zip(adjusted, chosen, strict=True)
-    )
+    out: list[Verdict] = []
+    for t, p, found in zip(tests_given, adjusted, chosen, strict=True):
+        lower, upper = reach(t, told if found else level)
+        out.append(
+            Verdict(p_adjusted=p, found=found, level=told if found else level, lower=lower, upper=upper)
+        )
+    return tuple(out)
+
+
+def _t_interval(t: Hypothesis, level: float) -> tuple[float, float]:
+    return interval(t.usd, t.se, t.df, level=level)
+
+
+def _sequence(t: Hypothesis, level: float) -> tuple[float, float]:
+    """A normal confidence sequence, as much wider as Student's t is at its error."""
+    error = 2.0 * float(stats.norm.sf(sequence_reach(t.decisions, level=level)))
+    return interval(t.usd, t.se, t.df, level=1.0 - error)

@@ -38,6 +38,9 @@ class _Section(BaseModel):
 Identified = Literal["R", "U", "O", "D"]
 """How the choices of a decision point came about (METHODS 0.5)."""
 
+Control = Literal["bh", "by", "e-bh"]
+"""How false findings are held down over many tests (METHODS H)."""
+
 TaskValue = Annotated[Amount, _amount(TASK_VALUE)]
 
 
@@ -101,7 +104,11 @@ class PointRule(_Section):
 
 
 class Config(_Section):
-    """Everything a user can set; every field has a default that makes no modelling choice in secret."""
+    """Everything a user can set; every field has a default that makes no modelling choice in secret.
+
+    multiplicity: bh for a log that is looked at once, by under any dependence of the tests, e-bh for a log
+    that grows and is looked at again and again.
+    """
 
     prices: PriceTable = PriceTable()
     caps: Caps = Caps()
@@ -113,6 +120,7 @@ class Config(_Section):
     tenant: Literal["team", "organization", "key"] = "team"
     optional_points: tuple[str, ...] = ("plan", "verify", "delegate", "defer")
     points: tuple[PointRule, ...] = ()
+    multiplicity: Control = "bh"
 
     @field_validator("points")
     @classmethod

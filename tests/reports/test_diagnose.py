@@ -193,6 +193,16 @@ def test_the_counted_findings_add_up_to_the_headline() -> None:
     assert total == total_gain(chosen, level=0.95)
 
 
+def test_the_control_of_the_configuration_is_the_one_that_is_used() -> None:
+    """Kills a setting that no test hears of: what one look finds is not enough for any number of looks."""
+    watched = PRICED.model_copy(update={"multiplicity": "e-bh"})
+    near = replace(OVER, sd=(0.0022, 0.002, 0.05, 0.0001))
+    once, often = (of(findings(near, config=c), "over_routing") for c in (PRICED, watched))
+    assert (once.status, often.status) == ("found", "inconclusive")
+    assert once.p_value == often.p_value
+    assert (often.usd_lower or 0.0) < (once.usd_lower or 0.0)
+
+
 def test_findings_are_ranked_by_their_lower_bound() -> None:
     """Kills ranking by point estimate."""
     noisy = replace(

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from shadowprice.reports.multiplicity import adjusted_in_families, benjamini_hochberg, selected_level
+from scipy import integrate, stats
+from shadowprice.reports.multiplicity import (
+    adjusted_in_families,
+    benjamini_hochberg,
+    dependence_factor,
+    e_value,
+    selected_level,
+    sequence_reach,
+)
 from statsmodels.stats.multitest import multipletests
 
 
@@ -64,3 +72,43 @@ def test_no_effect_anywhere_means_few_discoveries() -> None:
     quiet = [[rng.uniform(size=4).tolist() for _ in range(7)] for _ in range(2000)]
     alarms = sum(min(p for f in adjusted_in_families(w).adjusted for p in f) <= 0.1 for w in quiet)
     assert 0.07 < alarms / 2000 < 0.13
+
+
+def test_p_values_under_any_dependence_equal_those_of_statsmodels() -> None:
+    """Kills a factor that is off by one."""
+    p = np.random.default_rng(1).beta(0.4, 1.0, size=23)
+    expected = multipletests(p, method="fdr_by")[1]
+    ours = np.minimum(1.0, np.array(benjamini_hochberg(p.tolist())) * dependence_factor(p.size))
+    assert ours.tolist() == pytest.approx(expected.tolist(), abs=1e-15)
+
+
+@pytest.mark.parametrize("n", [1.0, 50.0, 2_000.0])
+@pytest.mark.parametrize("mean", [0.0, -0.5, -3.0])
+def test_evidence_is_worth_one_at_most_where_nothing_can_be_gained(n: float, mean: float) -> None:
+    """Kills a lost 2, square root or normal probability, without which a false finding is free."""
+
+    def weighed(z: float) -> float:
+        return e_value(z, n) * float(stats.norm.pdf(z, loc=mean))
+
+    expected, _ = integrate.quad(weighed, -60.0, 60.0, points=[mean, mean + 10.0], limit=400)
+    if mean == 0.0:
+        assert expected == pytest.approx(1.0, abs=1e-6)
+    else:
+        assert 0.0 < expected < 1.0
+
+
+def test_evidence_at_its_ends_is_a_number() -> None:
+    """Kills an overflow, and infinity minus infinity where a p-value is 0 or 1."""
+    assert e_value(-np.inf, 100.0) == 0.0
+    assert e_value(np.inf, 100.0) > 1e300
+    assert 0.0 <= e_value(-50.0, 100.0) < 0.02
+
+
+def test_a_sequence_holds_at_every_look_where_a_plain_interval_does_not() -> None:
+    """Kills a reach that forgets log(1 + s): of 1,000 growing samples at 60 looks, 5 % may ever miss."""
+    steps = np.random.default_rng(4).normal(size=(1000, 60, 50))
+    n = 50.0 * np.arange(1, 61)
+    z = np.abs(steps.sum(axis=2).cumsum(axis=1)) / np.sqrt(n)
+    reach = np.array([sequence_reach(k, level=0.95) for k in n.tolist()])
+    assert (z > reach).any(axis=1).mean() <= 0.05
+    assert (z > 1.96).any(axis=1).mean() > 0.25
