@@ -16,7 +16,7 @@ from ..gates import MIN_CLUSTERS, effective_clusters
 from ..jackknife import cluster_sums, weighted_mean
 from ..problem import problems
 from ..scores import MIN_ARM
-from .regret import Regret, regret
+from .router_regret import Regret, regret
 from .slopes import Slopes, slopes
 
 Array = NDArray[np.float64]

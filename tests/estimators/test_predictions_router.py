@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import shadowprice as sp
-from shadowprice.estimators.predictions.regret import Regret, regret
+from shadowprice.estimators.predictions.router_regret import Regret, regret
 from shadowprice.estimators.problem import problems
 from shadowprice.ingest.simulator.predicted_router import CLASS_VALUES
 from verdicts import ROUTER, inside, on_regret, routed
