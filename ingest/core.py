@@ -1,7 +1,8 @@
 """One of several processes that stage local logs: `python -m shadowprice.ingest.core`, started by `cores`.
 
-The first line of standard input says how logs are read, each further one names a log; every answer is a line
-of JSON on standard output. When standard input ends, because whoever started it is gone, it ends at once.
+The first line of standard input says how logs are read, each further one names a log or a stretch of one;
+every answer is a line of JSON on standard output. When standard input ends, because whoever started it is
+gone, it ends at once.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import sys
 import threading
 import time
 import traceback
-from pathlib import Path
 from typing import IO, Any, Final
 
 from ..errors import IngestError, ShadowpriceError
+from .cores import Task
 from .intake import Intake
+from .meter import Meter
+from .seam import EntangledError
 
 _EVERY_S: Final = 0.2
 """Progress more often than this is for nobody."""
@@ -33,8 +36,8 @@ def main() -> None:
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
     while True:
-        request = json.loads(requests.get())
-        _say(answers, request["name"], **_staged(intake, request["name"], request["path"], answers))
+        task = Task.of_line(requests.get(), staging=intake.staging)
+        _say(answers, task, **_staged(intake, task, answers))
 
 
 def _listen(given: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
@@ -43,18 +46,25 @@ def _listen(given: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
-def _staged(intake: Intake, name: str, path: str, answers: IO[bytes]) -> dict[str, Any]:
-    """How the log ended."""
+def _staged(intake: Intake, task: Task, answers: IO[bytes]) -> dict[str, Any]:
+    """How the log or stretch ended."""
     last = 0.0
 
-    def tell(position: int, records: int) -> None:
+    def tell(position: int, _total: int, _label: str) -> None:
         nonlocal last
         if time.monotonic() - last >= _EVERY_S:
             last = time.monotonic()
-            _say(answers, name, heard=position, records=records)
+            _say(answers, task, heard=position, records=meter.counted())
 
+    meter = Meter(tell=tell, total=sys.maxsize, label=task.name)
     try:
-        return {"staged": intake.stage_local(name, Path(os.fsdecode(bytes.fromhex(path))), tell).folder.name}
+        if task.cut is None or task.stretch is None:
+            found = intake.stage_local(task.name, task.path, meter=meter, whole=task.whole)
+            return {"staged": found.folder.name}
+        intake.stage_stretch(task.cut, task.stretch, heard=meter.heard, on_batch=meter.count)
+        return {"staged": task.cut.folder.name}
+    except EntangledError:
+        return {"entangled": True}
     except IngestError as error:
         return {"refused": str(error)}
     except ShadowpriceError as error:
@@ -65,8 +75,9 @@ def _staged(intake: Intake, name: str, path: str, answers: IO[bytes]) -> dict[st
         return {"error": [type(error).__name__, f"in a process that reads logs\n{frames}", "", "", ""]}
 
 
-def _say(answers: IO[bytes], name: str, **told: Any) -> None:
-    answers.write(json.dumps({"name": name, **told}).encode() + b"\n")
+def _say(answers: IO[bytes], task: Task, **told: Any) -> None:
+    start = None if task.stretch is None else task.stretch.start
+    answers.write(json.dumps({"name": task.name, "start": start, **told}).encode() + b"\n")
     answers.flush()
 
 

@@ -1,4 +1,4 @@
-"""Local logs staged on all cores: each core runs a process of its own and is given one log at a time.
+"""Local logs staged on all cores: each core runs a process that is given one log or stretch at a time.
 
 The processes are plain ones that read requests from standard input, so that a script or notebook that ingests
 is not run a second time in each of them. What they stage does not depend on how many there are.
@@ -13,12 +13,15 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final
 
 from .. import errors
+from .seam import LogFile, Stretch
+from .stitching import CutLog
 
 MIN_BYTES: Final = 32 * 1024 * 1024
 """Bytes of logs below which starting processes takes longer than they save."""
@@ -28,18 +31,59 @@ _MODULE: Final = f"{__name__.rpartition('.')[0]}.core"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a process says of a log: the bytes read so far, or how it ended.
+class Task:
+    """A log for a process to stage: all of it, or one stretch of a log that is cut.
 
-    staged: name of the folder. refused: why the log was. error: class, found, where, expected and cure of an
-    error that ends the run.
+    whole: it is not to be cut.
     """
 
     name: str
+    path: Path
+    whole: bool = False
+    cut: CutLog | None = None
+    stretch: Stretch | None = None
+
+    def to_line(self) -> bytes:
+        """The task as a line of JSON."""
+        told: dict[str, Any] = {"name": self.name, "path": os.fsencode(self.path).hex(), "whole": self.whole}
+        if self.cut is not None and self.stretch is not None:
+            told["cut"] = {
+                "digest": self.cut.log.digest,
+                "folder": self.cut.folder.name,
+                "status": self.cut.status,
+                "stretch": astuple(self.stretch),
+            }
+        return json.dumps(told).encode() + b"\n"
+
+    @classmethod
+    def of_line(cls, line: bytes, *, staging: Path) -> Task:
+        """The task that `to_line` tells, for logs that are staged in `staging`."""
+        told = json.loads(line)
+        path, cut = Path(os.fsdecode(bytes.fromhex(told["path"]))), told.get("cut")
+        if cut is None:
+            return cls(name=told["name"], path=path, whole=told["whole"])
+        stretch, status = Stretch(*cut["stretch"]), tuple(cut["status"])
+        log = LogFile(path, told["name"], cut["digest"], status[2])
+        found = CutLog(log=log, stretches=(stretch,), folder=staging / cut["folder"], status=status)
+        return cls(name=told["name"], path=path, cut=found, stretch=stretch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a process says of a log or stretch: the bytes read so far, or how it ended.
+
+    start: where the stretch begins, None for a log. staged: name of the log's folder. refused: why the log
+    was. entangled: it must be read whole. error: class, found, where, expected and cure of an error that ends
+    the run.
+    """
+
+    name: str
+    start: int | None = None
     heard: int | None = None
     records: int | None = None
     staged: str | None = None
     refused: str | None = None
+    entangled: bool = False
     error: list[str] | None = None
 
     @property
@@ -48,11 +92,11 @@ class Answer:
         return self.heard is None and self.records is None
 
 
-def worthwhile(sizes: Sequence[int]) -> int:
-    """The number of processes for local logs of these sizes; below 2, one process is as fast."""
-    if len(sizes) < 2 or sum(sizes) < MIN_BYTES or not sys.executable:
+def worthwhile(tasks: int, size: int) -> int:
+    """The number of processes for logs and stretches of `size` bytes in all; below 2, one is as fast."""
+    if size < MIN_BYTES or not sys.executable:
         return 1
-    return min(len(sizes), _cores(), MAX_PROCESSES)
+    return min(tasks, _cores(), MAX_PROCESSES)
 
 
 def _cores() -> int:
@@ -65,9 +109,9 @@ def _cores() -> int:
 class Crew:
     """Processes that stage logs, told by `spec`; they are gone when the block ends, however it ends."""
 
-    def __init__(self, spec: dict[str, Any], logs: Sequence[tuple[str, Path]], *, processes: int) -> None:
+    def __init__(self, spec: dict[str, Any], tasks: Iterator[Task], *, processes: int) -> None:
         self._spec = json.dumps(spec).encode() + b"\n"
-        self._waiting = list(reversed(logs))
+        self._tasks = tasks
         self._heard: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
         self._members: list[subprocess.Popen[bytes]] = []
         self._processes = processes
@@ -91,28 +135,28 @@ class Crew:
                     with contextlib.suppress(BrokenPipeError):  # what it was still to be told
                         pipe.close()
 
+    def add(self, tasks: Iterator[Task]) -> None:
+        """More to do, before what is still waiting."""
+        self._tasks = chain(tasks, self._tasks)
+
     def answers(self) -> Iterator[Answer]:
-        """Every answer, as it comes; the last one of each log is final.
+        """Every answer, as it comes; the last one of each log or stretch is final.
 
         Raises: RuntimeError when a process ends before its work does.
         """
-        open_ = sum(self._next(number) for number in range(len(self._members)))
-        while open_:
+        idle = set(range(len(self._members)))
+        while True:
+            while idle and (task := next(self._tasks, None)) is not None:
+                self._tell(idle.pop(), task.to_line())
+            if len(idle) == len(self._members):
+                return
             number, line = self._heard.get()
             if not line:
                 raise RuntimeError("a process that reads logs ended before its work did")
             answer = Answer(**json.loads(line))
             yield answer
             if answer.final:
-                open_ += self._next(number) - 1
-
-    def _next(self, number: int) -> int:
-        """1 when the process was given another log, 0 when there is none."""
-        if not self._waiting:
-            return 0
-        name, path = self._waiting.pop()
-        self._tell(number, json.dumps({"name": name, "path": os.fsencode(path).hex()}).encode() + b"\n")
-        return 1
+                idle.add(number)
 
     def _tell(self, number: int, line: bytes) -> None:
         pipe = self._members[number].stdin

@@ -5,12 +5,11 @@ A log that changes, goes away or cannot be had is refused with its reason; the o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import shutil
-import stat
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -21,18 +20,21 @@ from ..errors import ConfigError, IngestError
 from ..schemas.config import Config
 from ..schemas.files import write_text
 from ..schemas.tables import SCHEMA_VERSION
-from . import cores
+from . import stretches
 from .elsewhere import Elsewhere, StoredObject, copy, head_bytes
-from .files import Place, Refused
+from .files import Place
+from .lines import lines_start
 from .meter import Meter, Progress
-from .opening import printable, read_head
+from .opening import read_head
 from .pricing import price_book
 from .pseudonyms import Pseudonyms
 from .readers.mapping import MappingReader, load_mapping
 from .readers.own import OwnReader
 from .readers.registry import UnknownFormatError, find_reader
-from .seam import LogFile, Reader
+from .seam import EntangledError, LogFile, Reader, Stretch
+from .snapshots import snapshot, status_of, unreadable
 from .staging import Staged, named_by_content, stage, staged
+from .stitching import CutLog, splits, stage_stretch, stitch
 
 OBJECTS: Final = "objects.json"
 """What stored objects held when they were last copied, by URL: one that is the same is not copied again."""
@@ -55,36 +57,83 @@ class Intake:
     pseudonyms: Pseudonyms | None
     progress: Progress
 
-    def stage_all(self, files: Sequence[tuple[str, Place]]) -> tuple[list[Staged], list[Refused]]:
-        """Every readable log staged, in the order of names, and what was refused."""
-        sources: list[Staged] = []
-        refused: list[Refused] = []
-        objects = _Objects.of(self.staging)
-        sizes = {name: _size(place) for name, place in files}
-        meter = Meter(tell=self.progress, total=sum(sizes.values()))
-        apart = self._apart(files, sizes, meter, sources, refused)
-        for name, place in files:
-            if name in apart:
-                continue
-            meter.start(printable(name))
-            try:
-                sources.append(self._stage(name, place, meter, objects))
-            except IngestError as error:
-                refused.append(_refused(name, str(error)))
-            meter.finish(sizes[name])
-        objects.keep()
-        self.progress(meter.total, meter.total, "linking")
-        return sorted(sources, key=lambda s: (s.name, s.digest, s.folder.name)), refused
-
-    def stage_local(self, name: str, path: Path, tell: Callable[[int, int], None]) -> Staged:
-        """The log at `path` staged; `tell` hears bytes and records read.
+    def stage_local(self, name: str, path: Path, *, meter: Meter, whole: bool = False) -> Staged:
+        """The log at `path` staged; a large one in stretches, unless it is to be read `whole`.
 
         Raises: IngestError when it cannot be read; ExportError when nothing can be written.
         """
-        meter = Meter(tell=lambda done, _total, _label: tell(done, meter.records), total=_size(path))
-        meter.start(printable(name))
+        cut = None if whole else self.cut(name, path)
+        if cut is not None:
+            with contextlib.suppress(EntangledError):
+                return self._in_stretches(cut, meter)
         log, unchanged = snapshot(name, path)
         return self._read(log, meter, unchanged)
+
+    def cut(self, name: str, path: Path) -> CutLog | None:
+        """The log at `path` in stretches; None when it must be, or may as well be, read whole.
+
+        Raises: IngestError when it cannot be read.
+        """
+        status = status_of(name, path)
+        size = status[2]
+        start = self.first_line(name, path, size)
+        if start is None:
+            return None
+        try:
+            found, cuts = stretches.survey(path, size, start=start)
+        except OSError as error:
+            raise unreadable(name, error) from error
+        log = LogFile(path, name, found, size)
+        folder = self._folder(log, self._reader(log))
+        return CutLog(log=log, stretches=cuts, folder=folder, status=status)
+
+    def first_line(self, name: str, path: Path, size: int) -> int | None:
+        """Where the first line of a log begins that can be cut, in bytes; None for any other log."""
+        if size < stretches.MIN_BYTES:
+            return None
+        log = LogFile(path, name, "", size)
+        try:
+            return lines_start(log) if splits(self._reader(log)) else None
+        except IngestError:
+            return None  # whoever reads it says why it cannot be read
+
+    def stage_stretch(
+        self,
+        cut: CutLog,
+        stretch: Stretch,
+        *,
+        heard: Callable[[int], None],
+        on_batch: Callable[[int], None],
+    ) -> None:
+        """Stage one stretch of a log; `heard` is told bytes, `on_batch` records, from the stretch's start.
+
+        Raises: IngestError when it cannot be read; EntangledError when the log must be read whole;
+        ExportError when nothing can be written.
+        """
+        told = replace(cut, log=replace(cut.log, heard=heard))
+        reader = self._reader(cut.log)
+        stage_stretch(told, stretch, reader, self.config, pseudonyms=self.pseudonyms, on_batch=on_batch)
+
+    def stitch(self, cut: CutLog) -> Staged:
+        """The log whose stretches are all staged.
+
+        Raises: IngestError when it was changed; EntangledError when it must be read whole; ExportError.
+        """
+        return stitch(cut, self._reader(cut.log), self.config, pseudonyms=self.pseudonyms)
+
+    def _in_stretches(self, cut: CutLog, meter: Meter) -> Staged:
+        """The log in stretches, one after the other."""
+        ready = staged(cut.folder)
+        if ready is not None:
+            return ready
+        for stretch in cut.stretches:
+            self.stage_stretch(
+                cut,
+                stretch,
+                heard=lambda done, at=stretch.start: meter.heard(done, at=at),
+                on_batch=lambda records, at=stretch.start: meter.count(records, at=at),
+            )
+        return self.stitch(cut)
 
     def to_spec(self) -> dict[str, Any]:
         """What `of_spec` makes an intake like this one from, as JSON; without readers of the user's own."""
@@ -98,7 +147,7 @@ class Intake:
 
     @classmethod
     def of_spec(cls, spec: dict[str, Any]) -> Intake:
-        """The intake that `to_spec` tells; its progress is heard by `stage_local` only."""
+        """The intake that `to_spec` tells; its progress is not heard."""
         return cls(
             config=Config.model_validate(spec["config"]),
             mappings=tuple(load_mapping(path) for path in spec["mappings"]),
@@ -109,43 +158,16 @@ class Intake:
             progress=lambda _done, _total, _label: None,
         )
 
-    def _apart(
-        self,
-        files: Sequence[tuple[str, Place]],
-        sizes: dict[str, int],
-        meter: Meter,
-        sources: list[Staged],
-        refused: list[Refused],
-    ) -> set[str]:
-        """The logs that processes of their own staged or refused; none where that is not worthwhile."""
-        local = [(name, place) for name, place in files if isinstance(place, Path)]
-        processes = 1 if self.readers else cores.worthwhile([sizes[name] for name, _ in local])
-        if processes < 2:
-            return set()
-        local.sort(key=lambda one: -sizes[one[0]])  # the largest first, so that none is left at the end
-        with cores.Crew(self.to_spec(), local, processes=processes) as crew:
-            for answer in crew.answers():
-                if answer.error is not None:
-                    raise cores.raised(answer.error)
-                if not answer.final:
-                    meter.heard(answer.heard or 0, of=printable(answer.name), records=answer.records)
-                    continue
-                if answer.refused is not None:
-                    refused.append(_refused(answer.name, answer.refused))
-                else:
-                    found = staged(self.staging / str(answer.staged))
-                    assert found is not None
-                    sources.append(found)
-                meter.finish(sizes[answer.name], of=printable(answer.name))
-        return {name for name, _ in local}
+    def stage(self, name: str, place: Place, *, meter: Meter, objects: Objects) -> Staged:
+        """The log at `place` staged.
 
-    def _stage(self, name: str, place: Place, meter: Meter, objects: _Objects) -> Staged:
+        Raises: IngestError when it cannot be read; ExportError when nothing can be written.
+        """
         if isinstance(place, Path):
-            log, unchanged = snapshot(name, place)
-            return self._read(log, meter, unchanged)
+            return self.stage_local(name, place, meter=meter)
         return self._unchanged(name, place, objects) or self._copied(name, place, meter, objects)
 
-    def _copied(self, name: str, place: Elsewhere, meter: Meter, objects: _Objects) -> Staged:
+    def _copied(self, name: str, place: Elsewhere, meter: Meter, objects: Objects) -> Staged:
         with _spool(self.staging, name) as target:
             half = 1 if place.size else 0  # the bar's first half is copying, where the size is known
             found = copy(place, target, heard=lambda done: meter.heard(done // 2 * half))
@@ -155,7 +177,7 @@ class Intake:
                 objects.learn(place, found)
             return self._read(log, meter, _nothing)
 
-    def _unchanged(self, name: str, place: Elsewhere, objects: _Objects) -> Staged | None:
+    def _unchanged(self, name: str, place: Elsewhere, objects: Objects) -> Staged | None:
         """What was staged from the object as it still is; None when it must be copied."""
         found = objects.digest(place)
         if found is None or not isinstance(place, StoredObject):
@@ -223,71 +245,9 @@ class Intake:
             return general
 
 
-def snapshot(name: str, path: Path) -> tuple[LogFile, Callable[[], None]]:
-    """The log at `path` as it is now, and a check, for when it was read, that those bytes are still there.
-
-    What was appended meanwhile is left for the next ingest. The check raises IngestError for a file that
-    was removed, replaced or written over.
-    Raises: IngestError when it is no regular file or cannot be read.
-    """
-    where = printable(name)
-    try:
-        before = path.stat()
-        if not stat.S_ISREG(before.st_mode):
-            raise IngestError("not a regular file", where=where, cure="Pipe it in, and give - for it.")
-        found = _digest(path, before.st_size)
-    except OSError as error:
-        raise _unreadable(where, error) from error
-    log = LogFile(path, name, found, before.st_size)
-
-    def unchanged() -> None:
-        try:
-            now = path.stat()
-            same = (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
-            kept = same and (_times(now) == _times(before) or _digest(path, before.st_size) == found)
-        except OSError as error:
-            raise _unreadable(where, error) from error
-        if not kept:
-            raise IngestError(
-                "written over or replaced while it was read",
-                where=where,
-                expected="a log that only grows",
-                cure="Ingest again; nothing of it was stored.",
-            )
-
-    return log, unchanged
-
-
 def digest_of(value: object) -> str:
     """The SHA-256 of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _times(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _digest(path: Path, size: int) -> str:
-    """The SHA-256 of the first `size` bytes of a file, in hex."""
-    sha = hashlib.sha256()
-    with path.open("rb") as stream:
-        while size > 0 and (chunk := stream.read(min(size, 1 << 20))):
-            sha.update(chunk)
-            size -= len(chunk)
-    return sha.hexdigest()
-
-
-def _unreadable(where: str, error: OSError) -> IngestError:
-    reason = error.strerror or type(error).__name__
-    return IngestError(f"cannot be read: {reason}", where=where, cure="Check its permissions.")
-
-
-def _size(place: Place) -> int:
-    """The bytes of a log, for progress; 0 when they cannot be told, which reading will report."""
-    try:
-        return place.stat().st_size if isinstance(place, Path) else place.size
-    except OSError:
-        return 0
 
 
 def _nothing() -> None:
@@ -306,12 +266,8 @@ def _spool(staging: Path, name: str) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _refused(name: str, error: str) -> Refused:
-    return Refused(name, error.removeprefix(f"{printable(name)}: "))
-
-
 @dataclass(slots=True, kw_only=True)
-class _Objects:
+class Objects:
     """The digests of stored objects, remembered from one ingest to the next."""
 
     path: Path
@@ -319,7 +275,7 @@ class _Objects:
     now: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
-    def of(cls, staging: Path) -> _Objects:
+    def of(cls, staging: Path) -> Objects:
         """What the last ingest remembered; nothing when it cannot be read."""
         try:
             before = json.loads((staging / OBJECTS).read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ import orjson
 
 from ..errors import IngestError
 from .columnar import parquet_records, plain_json
-from .opening import HEAD_BYTES, PARQUET_MAGIC, DamagedError, opened, printable, read_head
+from .opening import HEAD_BYTES, PARQUET_MAGIC, DamagedError, Snapshot, opened, printable, read_head
 from .seam import LogFile, Rejected
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
@@ -43,6 +43,10 @@ def json_records(log: LogFile) -> Iterator[JsonRecord | Rejected]:
     With each comes the number of its line or record. A Parquet row is the object that JSON would have been.
     Raises: IngestError when the file cannot be opened, or inflates beyond any real log.
     """
+    if log.stretch is not None:
+        with opened(log) as stream:
+            yield from _json_lines(stream, first=log.stretch.line)
+        return
     marked = read_head(log.path, size=log.size)
     head = marked.removeprefix(_BOM)
     if head.startswith(PARQUET_MAGIC):
@@ -57,6 +61,20 @@ def json_records(log: LogFile) -> Iterator[JsonRecord | Rejected]:
             yield from _one_object(stream)
         else:
             yield from _json_lines(stream)
+
+
+def lines_start(log: LogFile) -> int | None:
+    """Where the first line of a plain file of JSON Lines begins, in bytes; None for any other file.
+
+    Raises: IngestError when the file cannot be opened.
+    """
+    with opened(log) as stream:
+        if not isinstance(stream.raw, Snapshot):
+            return None
+        head = stream.read(HEAD_BYTES)
+    body = head.removeprefix(_BOM)
+    of_lines = body.lstrip()[:1] == b"{" and not _is_one_object(body)
+    return len(head) - len(body) if of_lines else None
 
 
 def any_records(log: LogFile) -> Iterator[JsonRecord | CsvRecord | Rejected]:
@@ -142,9 +160,9 @@ def _decoded(stream: IO[bytes], skipped: list[Rejected]) -> Iterator[str]:
             yield body.decode("utf-8", errors="surrogateescape")
 
 
-def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | Rejected]]:
-    """Numbered lines; one longer than MAX_LINE_BYTES is skipped in pieces and becomes Rejected."""
-    number = 0
+def _lines(stream: IO[bytes], *, first: int = 1) -> Iterator[tuple[int, bytes | Rejected]]:
+    """Lines numbered from `first`; one longer than MAX_LINE_BYTES is skipped in pieces and is Rejected."""
+    number = first - 1
     while True:
         number += 1
         try:
@@ -169,8 +187,8 @@ def _too_long(size: int) -> str:
     return f"line of {size} bytes, expected at most {MAX_LINE_BYTES}"
 
 
-def _json_lines(stream: IO[bytes]) -> Iterator[JsonRecord | Rejected]:
-    for number, line in _lines(stream):
+def _json_lines(stream: IO[bytes], *, first: int = 1) -> Iterator[JsonRecord | Rejected]:
+    for number, line in _lines(stream, first=first):
         if isinstance(line, Rejected):
             yield line
         elif line.strip():

@@ -79,7 +79,7 @@ def _parquet_head(path: Path) -> bytes | None:
 
 @contextmanager
 def opened(log: LogFile) -> Generator[io.BufferedReader[Any]]:
-    """A buffered stream of the log's decompressed bytes.
+    """A buffered stream of the log's decompressed bytes, or of the bytes of its stretch.
 
     Raises: IngestError when the file cannot be opened, or inflates beyond any real log.
     """
@@ -92,10 +92,14 @@ def opened(log: LogFile) -> Generator[io.BufferedReader[Any]]:
             cure="Check path and permissions.",
         ) from error
     with raw:
+        if log.stretch is not None:
+            raw.seek(log.stretch.start)
+            yield io.BufferedReader(Snapshot(raw, log.stretch.stop - log.stretch.start, log.heard), _CHUNK)
+            return
         magic = raw.read(len(_ZSTD))
         raw.seek(0)
         packed = log.path.stat().st_size if log.size is None else log.size
-        plain = io.BufferedReader(_Snapshot(raw, packed, log.heard), _CHUNK)
+        plain = io.BufferedReader(Snapshot(raw, packed, log.heard), _CHUNK)
         if not magic.startswith((_GZIP, _ZSTD)):
             yield plain
             return
@@ -107,7 +111,7 @@ def opened(log: LogFile) -> Generator[io.BufferedReader[Any]]:
             yield io.BufferedReader(_Inflated(inner, limit=limit, name=log.name), HEAD_BYTES)
 
 
-class _Snapshot(io.RawIOBase):
+class Snapshot(io.RawIOBase):
     """The first `size` bytes of a file, counted for `heard`: what is appended later is not seen."""
 
     def __init__(self, raw: IO[bytes], size: int, heard: Callable[[int], None] | None) -> None:

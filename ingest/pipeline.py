@@ -16,6 +16,7 @@ from ..errors import ConfigError, IngestError, SchemaError
 from ..schemas.config import Config
 from ..schemas.files import exclusive
 from ..schemas.store import MANIFEST, QUARANTINE, STORED_TABLES, Store, open_store, write_manifest
+from .apart import stage_all
 from .files import Refused, find_inputs
 from .intake import LINK_ONLY, OBJECTS, Intake, digest_of
 from .link import link
@@ -75,7 +76,7 @@ def ingest(
             pseudonyms=secret,
             progress=progress or _quiet,
         )
-        sources, refused = intake.stage_all(inputs.files)
+        sources, refused = stage_all(intake, inputs.files)
         refused = sorted([*inputs.refused, *refused], key=lambda item: (item.name, item.error))
         if not sources:
             raise IngestError(

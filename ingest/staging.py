@@ -26,12 +26,14 @@ from .batches import SEQUENCE, FeatureKind, feature_kinds, staged_table
 from .opening import printable
 from .pricing import price, without_hints
 from .pseudonyms import Pseudonyms, without_quotes
-from .seam import Ignored, Item, LogFile, Reader, Rejected, Row, Table
+from .seam import EntangledError, Ignored, Item, LogFile, Reader, Rejected, Row, Table
 
 DONE: Final = "done.json"
 QUARANTINE_PIECE: Final = "quarantine.jsonl"
 BATCH_ROWS: Final = 20_000
 _PRIVATE_FOLDER: Final = 0o700
+LATE: Final = 1 << 62
+"""The sequence of what is told when all lines are read; no log has as many rows."""
 MAX_FILE_FEATURES: Final = 1000
 """x_* columns that one file may bring; more come from a log that turns values into names."""
 
@@ -85,29 +87,42 @@ def stage(
     pseudonyms: Pseudonyms | None = None,
     on_batch: Callable[[int], None],
     on_end: Callable[[], None],
+    late: Iterator[Item] | None = None,
 ) -> Staged:
     """Read `log` with `reader` into `folder`; `on_batch` hears the number of records after every batch.
 
     pseudonyms: for the ids in rows and reasons; None keeps ids as they are.
     on_end: called when all is read and before it counts as done; may raise to refuse the log.
-    Raises: IngestError when the log as a whole cannot be read; ExportError when `folder` cannot be written.
+    late: what is written in place of the log's own items, and comes behind them.
+    Raises: IngestError when the log as a whole cannot be read; EntangledError when a stretch of it cannot be
+    read apart; ExportError when `folder` cannot be written.
     """
     with writing(folder):
         folder.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         folder.mkdir(mode=_PRIVATE_FOLDER)
         with (folder / QUARANTINE_PIECE).open("w", encoding="utf-8") as quarantine:
             writer = _Writer(
-                log=log, reader=reader, folder=folder, quarantine=quarantine, pseudonyms=pseudonyms
+                log=log,
+                reader=reader,
+                folder=folder,
+                quarantine=quarantine,
+                pseudonyms=pseudonyms,
+                apart=log.stretch is not None or late is not None,
+                sequence=0 if late is None else LATE,
             )
-            for item in _read(log, reader, config):
+            for item in _read(log, reader, config) if late is None else late:
                 writer.take(item)
                 if writer.count >= BATCH_ROWS:
                     writer.flush()
                     on_batch(writer.sequence)
             writer.flush()
         on_end()
-        facts = writer.facts()
-        write_text(folder / DONE, json.dumps(facts, sort_keys=True) + "\n")
+        return finish(folder, writer.facts())
+
+
+def finish(folder: Path, facts: dict[str, Any]) -> Staged:
+    """What is staged in `folder`, which is whole from now on; `facts`: all of it but the folder."""
+    write_text(folder / DONE, json.dumps(facts, sort_keys=True) + "\n")
     return Staged(folder=folder, **facts)
 
 
@@ -154,6 +169,7 @@ class _Writer:
     """Collects rows per table, and checks and writes them part by part, in the order of the log.
 
     waiting: per table the rows to come, each with its sequence and line. count: rows and rejects that wait.
+    apart: these are not all items of the log.
     """
 
     log: LogFile
@@ -161,7 +177,8 @@ class _Writer:
     folder: Path
     quarantine: IO[str]
     pseudonyms: Pseudonyms | None
-    sequence: int = 0
+    apart: bool
+    sequence: int
     count: int = 0
     quarantined: int = 0
     ignored: Counter[str] = field(default_factory=Counter[str])
@@ -216,6 +233,8 @@ class _Writer:
         fresh = values.keys() - self.seen
         new = sorted(name for name in fresh if name.startswith(FEATURE_PREFIX))
         if len(self.features) + len(new) > MAX_FILE_FEATURES:
+            if self.apart:  # which rows are beyond the limit depends on all lines before
+                raise EntangledError
             return f"a new column {new[0]!r} beyond the {MAX_FILE_FEATURES} x_* columns of this file"
         self.seen |= fresh
         for name in new:

@@ -21,6 +21,8 @@ from .litellm_rows import Call, first_token, section, tenant, text, time_of
 from .peek import top_keys
 
 NAME: Final = "litellm"
+SPLITS: Final = True
+"""See seam.SplittingReader."""
 _OLDER: Final = frozenset({"call_type", "response_cost", "startTime", "metadata"})
 """Fields that tell payloads written before litellm_call_id was part of them."""
 _MADE_UP: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -34,7 +36,7 @@ def sniff(head: bytes) -> bool:
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Per call a router decision, a cache decision where the response cache was asked, and outcomes."""
-    yield from items_of(json_records(log), config, call_of)
+    yield from items_of(json_records(log), config, call_of, apart=log.stretch is not None)
 
 
 def call_of(payload: dict[str, Any], config: Config) -> Call:

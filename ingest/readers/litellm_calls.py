@@ -10,7 +10,7 @@ from typing import Any
 
 from ...schemas.config import Config
 from ..lines import CsvRecord, JsonRecord
-from ..seam import Ignored, Item, Rejected
+from ..seam import EntangledError, Ignored, Item, Rejected
 from .litellm_rows import Call, call_items
 from .litellm_state import STATE, StateBook, is_state
 
@@ -18,13 +18,18 @@ CallOf = Callable[[dict[str, Any], Config], Call]
 
 
 def items_of(
-    records: Iterable[JsonRecord | CsvRecord | Rejected], config: Config, call_of: CallOf
+    records: Iterable[JsonRecord | CsvRecord | Rejected], config: Config, call_of: CallOf, *, apart: bool
 ) -> Iterator[Item]:
-    """The items of every record: a call's rows, or why it has none."""
+    """The items of every record: a call's rows, or why it has none; `apart`: records before are not seen.
+
+    Raises: EntangledError for a state among records that are read apart, since it tells of calls in others.
+    """
     book = StateBook()
     for record in records:
         if isinstance(record, Rejected):
             yield record
+        elif apart and is_state(record[1]):
+            raise EntangledError
         else:
             yield from record_items(*record, config=config, call_of=call_of, book=book)
 

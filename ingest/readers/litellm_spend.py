@@ -19,6 +19,8 @@ from .litellm_rows import Call, first_token, section, tenant, text, time_of
 from .peek import csv_header, top_keys
 
 NAME: Final = "litellm_spend"
+SPLITS: Final = True
+"""See seam.SplittingReader."""
 _FIELDS: Final = frozenset({"spend", "call_type"})
 
 
@@ -30,7 +32,7 @@ def sniff(head: bytes) -> bool:
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Per row a router decision, a cache decision where the response cache was asked, and outcomes."""
-    yield from items_of(any_records(log), config, call_of)
+    yield from items_of(any_records(log), config, call_of, apart=log.stretch is not None)
 
 
 def call_of(fields: dict[str, Any], config: Config) -> Call:

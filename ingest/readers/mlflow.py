@@ -51,7 +51,7 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
             yield from _trace(line, fields, scene)
         except ValueError as error:
             yield Rejected(line, str(error))
-    yield from otlp.settle(scene)
+    yield from otlp.settle_scene(scene)
 
 
 def _trace(line: int, fields: dict[str, Any], scene: otlp.Scene) -> list[Item]:

@@ -17,9 +17,9 @@ from ...schemas.columns import FEATURE_PREFIX
 from ...schemas.config import Config
 from ..actions import StepRules, step_rules
 from ..lines import json_records
-from ..seam import Ignored, Item, LogFile, Rejected, Row
+from ..seam import EntangledError, Ignored, Item, LogFile, Rejected, Row
 from . import otlp_dialects as d
-from .otlp_agents import AgentBook
+from .otlp_agents import AgentBook, opens
 from .otlp_engine import PhaseBook
 from .otlp_outcomes import is_evaluation, logged_outcome, span_ends, span_scores
 from .otlp_rows import BUILDERS, base_columns, context_columns
@@ -28,6 +28,8 @@ from .peek import top_keys
 from .recipe import PREFIX, recipe_columns, with_recipe
 
 NAME: Final = "otlp"
+SPLITS: Final = True
+"""See seam.SplittingReader."""
 _SNAKE: Final = frozenset({"resource_spans", "resource_logs", "resource_metrics"})
 _BARE: Final = frozenset(
     {"scopeSpans", "scopeLogs", "scopeMetrics", "scope_spans", "scope_logs", "scope_metrics"}
@@ -42,68 +44,95 @@ def sniff(head: bytes) -> bool:
 
 def read(log: LogFile, config: Config) -> Iterator[Item]:
     """Every span, record and metric of the file as rows, or Ignored or Rejected with the reason."""
-    yield from items_of(
-        (
-            record if isinstance(record, Rejected) else (record[0], list(pieces(record[1])))
-            for record in json_records(log)
-        ),
-        config,
+    batches = (
+        record if isinstance(record, Rejected) else (record[0], list(pieces(record[1])))
+        for record in json_records(log)
     )
+    if log.stretch is None or log.carry is None:
+        yield from items_of(batches, config)
+        return
+    scene = scene_of(config, apart=True)
+    yield from _batch_items(batches, scene)
+    log.carry(scene.agents.carried())
+
+
+def settle(carried: Iterable[dict[str, Any]], config: Config) -> Iterator[Item]:
+    """The items of the agents that waited at the end of the stretches of a file."""
+    scene = scene_of(config)
+    for one in carried:
+        yield from _opened(scene.agents.take(one), scene)
+    yield from settle_scene(scene)
 
 
 def items_of(batches: Iterable[Rejected | tuple[int, list[Piece]]], config: Config) -> Iterator[Item]:
     """The items of pieces that arrive in numbered batches, whatever form of OTLP they came in."""
     scene = scene_of(config)
+    yield from _batch_items(batches, scene)
+    yield from settle_scene(scene)
+
+
+def _batch_items(batches: Iterable[Rejected | tuple[int, list[Piece]]], scene: Scene) -> Iterator[Item]:
     for batch in batches:
         if isinstance(batch, Rejected):
             yield batch
         else:
             yield from items(*batch, scene)
-    yield from settle(scene)
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What outlives a record: configuration, rules, and phases and agents that wait for other spans."""
+    """What outlives a record: configuration, rules, and phases and agents that wait for other spans.
+
+    apart: the records of the file that come before are not seen.
+    """
 
     config: Config
     rules: StepRules
     phases: PhaseBook
     agents: AgentBook
+    apart: bool = False
 
 
-def scene_of(config: Config) -> Scene:
-    """The scene at the start of a file."""
-    return Scene(config, step_rules(config), PhaseBook(), AgentBook())
+def scene_of(config: Config, *, apart: bool = False) -> Scene:
+    """The scene at the start of a file, or of a stretch of one."""
+    return Scene(config, step_rules(config), PhaseBook(), AgentBook(), apart)
 
 
 def items(line: int, found: list[Piece], scene: Scene) -> Iterator[Item]:
-    """The items of one batch of pieces; an agent whose parent is still to come is told by `settle`."""
+    """The items of one batch of pieces; an agent whose parent is elsewhere is told by `settle_scene`.
+
+    Raises: EntangledError for the phase of a request, whose own span may be in another stretch.
+    """
     spans = {(s.trace_id, s.span_id): s for s in found if isinstance(s, Span)}
     for span in spans.values():
         role = d.role(span)
         if role == "part":
+            if scene.apart:
+                raise EntangledError
             scene.phases.note(span)
         elif role == "other":
             scene.agents.note(span)
     for piece in found:
         if isinstance(piece, Span):
-            opens = scene.agents.opens(piece, spans)
-            if opens is not None:
-                yield from _guarded(line, piece, scene, opens=opens)
+            first = opens(piece, spans)
+            if first is not None:
+                yield from _guarded(line, piece, scene, opens=first)
                 continue
-            for number, waited in scene.agents.wait(line, piece):
-                yield from _guarded(number, waited, scene, opens=False)
+            yield from _opened(scene.agents.wait(line, piece), scene)
         elif isinstance(piece, Event):
             yield _record_item(line, piece)
         else:
             yield Ignored(line, "metric") if isinstance(piece, Metric) else Rejected(line, piece.reason)
 
 
-def settle(scene: Scene) -> Iterator[Item]:
+def settle_scene(scene: Scene) -> Iterator[Item]:
     """The items of the agents that wait at the end of the file; an unseen parent counts as an agent's."""
-    for line, span in scene.agents.drain():
-        yield from _guarded(line, span, scene, opens=scene.agents.opens(span, {}) is True)
+    yield from _opened(scene.agents.drain(), scene)
+
+
+def _opened(waited: Iterable[tuple[int, Span]], scene: Scene) -> Iterator[Item]:
+    for line, span in waited:
+        yield from _guarded(line, span, scene, opens=scene.agents.opened(span))
 
 
 def _record_item(line: int, record: Event) -> Item:

@@ -53,7 +53,7 @@ def read(log: LogFile, config: Config) -> Iterator[Item]:
         page = fields.get("data") if fields.keys() >= _PAGE else None
         for one in page if isinstance(page, list) else [fields]:
             yield from _items(line, one, scene, traces)
-    yield from map(_by_span_id, otlp.settle(scene))
+    yield from map(_by_span_id, otlp.settle_scene(scene))
 
 
 def _is_frame(keys: frozenset[str]) -> bool:

@@ -51,7 +51,7 @@ def test_two_processes_leave_the_bytes_of_one(tmp_path: Path, monkeypatch: pytes
     logs, key = write_logs(tmp_path / "logs"), tmp_path / "key"
     key.write_text("0123456789abcdef" * 4)
     for name, processes in (("one", 1), ("two", 2)):
-        monkeypatch.setattr(cores, "worthwhile", lambda sizes, n=processes: n)
+        monkeypatch.setattr(cores, "worthwhile", lambda tasks, size, n=processes: n)
         ingest(logs, out=tmp_path / name, mapping=logs / "map.toml", pseudonymise=key)
     one, two = (content(tmp_path / name / "store") for name in ("one", "two"))
     assert one == two
@@ -110,7 +110,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     script = (
         "import sys, time\nfrom shadowprice.ingest import cores\n"
         "crew = cores.Crew({'config': {}, 'mappings': [], 'format': None, 'staging': sys.argv[1],"
-        " 'key': None}, [], processes=2).__enter__()\n"
+        " 'key': None}, iter([]), processes=2).__enter__()\n"
         "print(*(m.pid for m in crew._members), flush=True)\ntime.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) as run:
@@ -133,11 +133,11 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "processes"), [([10**9], 1), ([10, 10], 1), ([10**9, 10**9], 2), ([10**8] * 20, 4)]
+    ("tasks", "size", "processes"), [(1, 10**9, 1), (2, 20, 1), (2, 10**9, 2), (20, 10**9, 4)]
 )
 def test_processes_are_started_only_where_they_save_time(
-    sizes: list[int], processes: int, monkeypatch: pytest.MonkeyPatch
+    tasks: int, size: int, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kills a process per tiny log, and more processes than cores or logs."""
+    """Kills a process per tiny log, and more processes than cores, logs or stretches."""
     monkeypatch.setattr(cores, "_cores", lambda: 4)
-    assert cores.worthwhile(sizes) == processes
+    assert cores.worthwhile(tasks, size) == processes

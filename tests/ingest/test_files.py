@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from shadowprice.errors import IngestError
 from shadowprice.ingest.files import find_inputs
-from shadowprice.ingest.intake import snapshot
+from shadowprice.ingest.snapshots import snapshot
 
 
 def make(folder: Path, *names: str) -> None:

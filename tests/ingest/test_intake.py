@@ -17,8 +17,8 @@ from mapped import record, tree, write_log, write_mapping
 from shadowprice.errors import ConfigError, ExportError, IngestError
 from shadowprice.ingest import staging
 from shadowprice.ingest.files import find_inputs
-from shadowprice.ingest.intake import snapshot
 from shadowprice.ingest.pipeline import ingest
+from shadowprice.ingest.snapshots import snapshot
 from shadowprice.schemas.store import Store, open_store
 
 
