@@ -30,6 +30,7 @@ _MISSING: Final = frozenset({"", "none", "null", "-", "{}", "[]"})
 _LONGEST_MISSING: Final = max(map(len, _MISSING))
 _HOLDERS: Final = (list, dict, tuple)
 _MAX_COUNT: Final = 2**63 - 1
+_COUNT_DIGITS: Final = len(str(_MAX_COUNT))
 _MAX_EXPONENT: Final = 400
 """Beyond any float; arithmetic on larger decimal texts would itself be the attack."""
 _USD_PER: Final = {"USD": Decimal(1), "cents": Decimal("0.01"), "usd_micro": Decimal("0.000001")}
@@ -62,6 +63,10 @@ def as_count(value: Any, name: str = "") -> int | None:
     """
     if value is None or (type(value) is int and 0 <= value <= _MAX_COUNT):
         return value
+    if type(value) is str and len(value) <= _COUNT_DIGITS and value.isascii() and value.isdigit():
+        whole = int(value)  # what nearly all texts are; the others need decimals
+        if whole <= _MAX_COUNT:
+            return whole
     number = _named(value, name)
     if number != number.to_integral_value():
         raise ValueError(f"{_prefix(name)}{value!r} is not a whole number")
