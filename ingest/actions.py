@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,6 +20,8 @@ Kind = Literal["read", "plan", "edit", "verify", "act", "defer", "delegate"]
 
 MAX_NAME_CHARS: Final = 200
 """Longer names are no tool names; they are not matched, so no expression meets unbounded text."""
+_MAX_KNOWN: Final = 10_000
+"""Names whose kind is remembered; a log that makes names up is not remembered whole."""
 POINTS: Final[tuple[Kind, ...]] = ("plan", "verify", "delegate", "defer")
 """Kinds that are decision points of their own; reading, editing and acting share the point 'act'."""
 
@@ -49,12 +51,20 @@ class StepRules:
 
     user: tuple[_Compiled, ...]
     default: tuple[_Compiled, ...]
+    known: dict[str, StepKind] = field(default_factory=dict[str, StepKind], compare=False, repr=False)
+    """Names that were asked for before: a log has few, and asks again and again."""
 
     def classify(self, name: str) -> StepKind:
         """The kind of the step called `name`; the first rule that matches the whole name decides."""
+        found = self.known.get(name)
+        if found is not None:
+            return found
         if len(name) > MAX_NAME_CHARS:
             return _UNKNOWN
-        return _first(self.user, name) or _first(self.default, plain_name(name)) or _UNKNOWN
+        found = _first(self.user, name) or _first(self.default, plain_name(name)) or _UNKNOWN
+        if len(self.known) < _MAX_KNOWN:
+            self.known[name] = found
+        return found
 
 
 def step_rules(config: Config) -> StepRules:

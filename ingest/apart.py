@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import IngestError
 from . import cores, stretches
 from .files import Place, Refused
+from .garbage import rare_collections
 from .intake import Intake, Objects
 from .meter import Meter
 from .opening import printable
@@ -22,6 +23,11 @@ def stage_all(intake: Intake, files: Sequence[tuple[str, Place]]) -> tuple[list[
 
     Raises: ExportError when nothing can be written.
     """
+    with rare_collections():
+        return _stage_all(intake, files)
+
+
+def _stage_all(intake: Intake, files: Sequence[tuple[str, Place]]) -> tuple[list[Staged], list[Refused]]:
     sizes = {name: _size(place) for name, place in files}
     told = _Told(
         meter=Meter(tell=intake.progress, total=sum(sizes.values())), sizes=sizes, sources=[], refused=[]

@@ -30,6 +30,10 @@ _MISSING: Final = frozenset({"", "none", "null", "-", "{}", "[]"})
 _LONGEST_MISSING: Final = max(map(len, _MISSING))
 _HOLDERS: Final = (list, dict, tuple)
 _MAX_COUNT: Final = 2**63 - 1
+_COUNT_DIGITS: Final = len(str(_MAX_COUNT))
+_SHORTEST_S: Final = 1e-4
+_LONGEST_S: Final = 1e15
+"""Between these a number is spelled without exponent."""
 _MAX_EXPONENT: Final = 400
 """Beyond any float; arithmetic on larger decimal texts would itself be the attack."""
 _USD_PER: Final = {"USD": Decimal(1), "cents": Decimal("0.01"), "usd_micro": Decimal("0.000001")}
@@ -62,6 +66,10 @@ def as_count(value: Any, name: str = "") -> int | None:
     """
     if value is None or (type(value) is int and 0 <= value <= _MAX_COUNT):
         return value
+    if type(value) is str and len(value) <= _COUNT_DIGITS and value.isascii() and value.isdigit():
+        whole = int(value)  # what nearly all texts are; the others need decimals
+        if whole <= _MAX_COUNT:
+            return whole
     number = _named(value, name)
     if number != number.to_integral_value():
         raise ValueError(f"{_prefix(name)}{value!r} is not a whole number")
@@ -203,6 +211,9 @@ def _micros(value: Any, unit: TimeUnit) -> int:
     """Whole microseconds, cut towards 0."""
     if type(value) is int:
         return value * _NS_PER[unit] // 1_000 if value >= 0 else -(-value * _NS_PER[unit] // 1_000)
+    if type(value) is float and unit == "s" and _SHORTEST_S < value < _LONGEST_S:
+        whole, _, part = repr(value).partition(".")
+        return int(whole) * 1_000_000 + int(f"{part[:6]:0<6}")
     return int(_decimal(value) * _US_PER[unit])
 
 

@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 
 from ..errors import IngestError, ShadowpriceError
 from .cores import Task
+from .garbage import rare_collections
 from .intake import Intake
 from .meter import Meter
 from .seam import EntangledError
@@ -35,9 +36,10 @@ def main() -> None:
     intake = Intake.of_spec(json.loads(sys.stdin.buffer.readline()))
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
-    while True:
-        task = Task.of_line(requests.get(), staging=intake.staging)
-        _say(answers, task, **_staged(intake, task, answers))
+    with rare_collections():
+        while True:
+            task = Task.of_line(requests.get(), staging=intake.staging)
+            _say(answers, task, **_staged(intake, task, answers))
 
 
 def _listen(given: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:

@@ -15,6 +15,7 @@ import orjson
 
 from ..errors import IngestError
 from .columnar import parquet_records, plain_json
+from .nesting import deepest
 from .opening import HEAD_BYTES, PARQUET_MAGIC, DamagedError, Snapshot, opened, printable, read_head
 from .seam import LogFile, Rejected
 
@@ -202,7 +203,8 @@ def _parsed(body: bytes, number: int) -> JsonRecord | Rejected:
         return Rejected(number, _why_not_json(body))
     if not isinstance(value, dict):
         return Rejected(number, _not_object(value))
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(value):
+    deep = body.count(b"[") + body.count(b"{") > MAX_DEPTH and deepest(body) > MAX_DEPTH
+    if deep and _too_deep(value):  # a key that repeats may hide what is deep
         return Rejected(number, _too_deep_reason())
     return number, value
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import functools
 from datetime import datetime
-from typing import Any, Final
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
 
-from genai_prices import Usage, __version__, data_snapshot
-from genai_prices.types import ModelInfo, Provider
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, Provider
 
 PRICED_LAYERS: Final = ("router", "agent")
 PROVIDER_HINT: Final = "_provider"
@@ -54,7 +55,7 @@ def without_hints(values: dict[str, Any]) -> dict[str, Any]:
 
 def price_book() -> str:
     """Name and version of the price book; it carries no date of its own."""
-    return f"genai-prices {__version__}"
+    return f"genai-prices {version('genai-prices')}"
 
 
 def _model(row: dict[str, Any]) -> str | None:
@@ -69,6 +70,8 @@ def _list_price(row: dict[str, Any], *, model: str | None, provider: str | None)
     if entry is None:
         return None
     read, write = row.get("tok_cache_read") or 0, row.get("tok_cache_write") or 0
+    from genai_prices import Usage  # heavy, and not needed where logs tell costs
+
     usage = Usage(
         input_tokens=uncached + read + write,
         cache_read_tokens=read,
@@ -85,6 +88,8 @@ def _list_price(row: dict[str, Any], *, model: str | None, provider: str | None)
 @functools.lru_cache(maxsize=4096)
 def _entry(model: str, provider: str | None) -> tuple[Provider, ModelInfo] | None:
     """The book's entry. A provider that is named must be known: another one's price is another price."""
+    from genai_prices import data_snapshot
+
     if len(model) > _MAX_NAME:
         return None
     prefix, slash, rest = model.partition("/")

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import polars as pl
 import pyarrow.parquet as pq
 
 from ..errors import SchemaError
 from .files import write_text
 from .tables import SCHEMA_VERSION, arrow_schema, check_version
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MANIFEST: Final = "manifest.json"
 QUARANTINE: Final = "quarantine.jsonl"
@@ -40,6 +42,8 @@ class Store:
 
     def scan(self, table: str) -> pl.LazyFrame:
         """A lazy frame over `table`, with every column of the schema; empty when the store has none."""
+        import polars as pl  # heavy, and not needed to write a store
+
         empty = pl.from_arrow(arrow_schema(table).empty_table())
         assert isinstance(empty, pl.DataFrame)
         files = self.files(table)

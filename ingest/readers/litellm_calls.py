@@ -28,7 +28,7 @@ def items_of(
     for record in records:
         if isinstance(record, Rejected):
             yield record
-        elif apart and is_state(record[1]):
+        elif apart and is_state(record[1].keys()):
             raise EntangledError
         else:
             yield from record_items(*record, config=config, call_of=call_of, book=book)
@@ -39,7 +39,7 @@ def record_items(
 ) -> list[Item]:
     """The items of one record; a state is noted in `book`, a call is read with what the book knows."""
     try:
-        if is_state(fields):
+        if is_state(fields.keys()):
             book.note(dict(fields))
             return [Ignored(line, STATE)]
         return call_items(line, call_of(dict(fields), config), config, book.chances)

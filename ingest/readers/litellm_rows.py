@@ -115,7 +115,9 @@ def section(holder: dict[str, Any], name: str) -> dict[str, Any]:
 
     Raises: ValueError when it is something else.
     """
-    value = decoded(holder.get(name), name)
+    value = holder.get(name)
+    if type(value) is not dict:  # nearly all are, or absent
+        value = None if value is None else decoded(value, name)
     if value is None:
         return {}
     if not isinstance(value, dict):

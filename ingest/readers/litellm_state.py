@@ -6,7 +6,7 @@ State is the answer of GET /adaptive_router/state with the time it was taken, or
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, TypeVar, cast
@@ -30,10 +30,9 @@ Cell = tuple[str, str, str]
 """Router, request type, model."""
 
 
-def is_state(keys: Iterable[str]) -> bool:
+def is_state(keys: Set[str]) -> bool:
     """Whether a record with these fields tells the state of routers."""
-    named = set(keys)
-    return named >= _SNAPSHOT or named >= _ROW or ("routers" in named and not named - {"routers", *_TAKEN})
+    return keys >= _SNAPSHOT or keys >= _ROW or ("routers" in keys and not keys - {"routers", *_TAKEN})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import betainc, betaincinv
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _PANELS: Final = 24
 _NODES: Final = 16
@@ -85,6 +86,8 @@ def _cheapness(arms: tuple[Arm, ...]) -> NDArray[np.float64]:
 
 def _drawn(arms: tuple[Arm, ...], bonus: NDArray[np.float64]) -> NDArray[np.float64]:
     """P(arm k has the largest draw + bonus): over its quantiles, the mean chance of all others below."""
+    from scipy.special import betainc, betaincinv  # few logs need it, and every reading process would wait
+
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     edges = np.arange(_PANELS)[:, None]
     at = ((edges + (nodes + 1) / 2) / _PANELS).ravel()

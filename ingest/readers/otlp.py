@@ -19,7 +19,7 @@ from ..actions import StepRules, step_rules
 from ..lines import json_records
 from ..seam import EntangledError, Ignored, Item, LogFile, Rejected, Row
 from . import otlp_dialects as d
-from .otlp_agents import AgentBook, opens
+from .otlp_agents import AgentBook, SpanKey, opens
 from .otlp_engine import PhaseBook
 from .otlp_outcomes import is_evaluation, logged_outcome, span_ends, span_scores
 from .otlp_rows import BUILDERS, base_columns, context_columns
@@ -103,9 +103,10 @@ def items(line: int, found: list[Piece], scene: Scene) -> Iterator[Item]:
 
     Raises: EntangledError for the phase of a request, whose own span may be in another stretch.
     """
-    spans = {(s.trace_id, s.span_id): s for s in found if isinstance(s, Span)}
-    for span in spans.values():
-        role = d.role(span)
+    batch: dict[SpanKey, tuple[Span, d.Role]] = {
+        (s.trace_id, s.span_id): (s, d.role(s)) for s in found if isinstance(s, Span)
+    }
+    for span, role in batch.values():
         if role == "part":
             if scene.apart:
                 raise EntangledError
@@ -114,9 +115,11 @@ def items(line: int, found: list[Piece], scene: Scene) -> Iterator[Item]:
             scene.agents.note(span)
     for piece in found:
         if isinstance(piece, Span):
-            first = opens(piece, spans)
+            same, role = batch[piece.trace_id, piece.span_id]
+            role = role if same is piece else d.role(piece)
+            first = opens(piece, role, batch)
             if first is not None:
-                yield from _guarded(line, piece, scene, opens=first)
+                yield from _guarded(line, piece, role, scene, opens=first)
                 continue
             yield from _opened(scene.agents.wait(line, piece), scene)
         elif isinstance(piece, Event):
@@ -132,7 +135,7 @@ def settle_scene(scene: Scene) -> Iterator[Item]:
 
 def _opened(waited: Iterable[tuple[int, Span]], scene: Scene) -> Iterator[Item]:
     for line, span in waited:
-        yield from _guarded(line, span, scene, opens=scene.agents.opened(span))
+        yield from _guarded(line, span, d.role(span), scene, opens=scene.agents.opened(span))
 
 
 def _record_item(line: int, record: Event) -> Item:
@@ -144,14 +147,14 @@ def _record_item(line: int, record: Event) -> Item:
         return Rejected(line, str(error))
 
 
-def _guarded(line: int, span: Span, scene: Scene, *, opens: bool) -> Iterator[Item]:
+def _guarded(line: int, span: Span, role: d.Role, scene: Scene, *, opens: bool) -> Iterator[Item]:
     try:
-        yield from _span_items(line, span, scene, opens=opens)
+        yield from _span_items(line, span, role, scene, opens=opens)
     except ValueError as error:
         yield Rejected(line, f"span {span.span_id}: {error}")
 
 
-def _span_items(line: int, span: Span, scene: Scene, *, opens: bool) -> Iterator[Item]:
+def _span_items(line: int, span: Span, role: d.Role, scene: Scene, *, opens: bool) -> Iterator[Item]:
     """opens: the span is the root agent, workflow or chain of its request."""
     recipe = recipe_columns(
         {key.removeprefix(PREFIX): value for key, value in span.attributes.items() if key.startswith(PREFIX)}
@@ -159,7 +162,6 @@ def _span_items(line: int, span: Span, scene: Scene, *, opens: bool) -> Iterator
     if span.end_ns is None:
         yield Ignored(line, "unfinished span")
         return
-    role = d.role(span)
     values = _decision(span, role, recipe, scene, opens=opens)
     context = _context(span, recipe, scene) if opens else None
     if context is not None:
@@ -168,7 +170,8 @@ def _span_items(line: int, span: Span, scene: Scene, *, opens: bool) -> Iterator
         yield Row("decisions", line, values)
     elif context is None:
         yield Ignored(line, "phase of a serving request" if role == "part" else d.kind_name(span))
-    yield from (Row("outcomes", line, outcome) for outcome in _outcomes(span, values, context))
+    for outcome in _outcomes(span, values, context):
+        yield Row("outcomes", line, outcome)
 
 
 def _outcomes(

@@ -25,12 +25,12 @@ _MAX_TEXT: Final = 1000
 """Longer attributes are messages, which nothing reads from an agent's span."""
 
 SpanKey = tuple[str, str]
-Spans = Mapping[SpanKey, Span]
+Batch = Mapping[SpanKey, tuple[Span, d.Role]]
 
 
-def opens(span: Span, batch: Spans) -> bool | None:
+def opens(span: Span, role: d.Role, batch: Batch) -> bool | None:
     """Whether `span` opens its request; None when a span above it is not in its batch."""
-    if d.role(span) not in ("agent", "chain"):
+    if role not in ("agent", "chain"):
         return False
     parent = span.parent_id
     for _ in range(MAX_PLAIN_ANCESTORS):
@@ -39,9 +39,9 @@ def opens(span: Span, batch: Spans) -> bool | None:
         above = batch.get((span.trace_id, parent))
         if above is None:
             return None
-        if d.role(above) != "other":
+        if above[1] != "other":
             return False
-        parent = above.parent_id
+        parent = above[0].parent_id
     return False
 
 

@@ -115,5 +115,7 @@ def _result(name: str | None, score: Any, label: Any) -> dict[str, Any]:
 
 def _unusual_ends(told: Attributes) -> list[str]:
     reasons = d.first(told, *_FINISH_REASONS)
+    if reasons is None:
+        return []
     listed = reasons if isinstance(reasons, list) else [reasons]
     return sorted({r for r in listed if isinstance(r, str) and r and r.lower() not in _USUAL_ENDS})

@@ -169,7 +169,19 @@ def attributes(holder: dict[str, Any]) -> Attributes:
     Raises: ValueError when they are not a list of key and value.
     """
     pairs = _list(_object(holder, "resource").get("attributes") or [], "attributes")
-    return {_key(pair): _value(pair.get("value")) for pair in pairs}
+    told: Attributes = {}
+    for pair in pairs:
+        try:
+            key, value = pair["key"], pair["value"]
+            plain = value["stringValue"] if len(value) == 1 else None
+        except (KeyError, TypeError):
+            key = plain = None
+        if type(plain) is str and type(key) is str:  # what nearly all are
+            told[key] = plain
+        else:
+            key = _key(pair)
+            told[key] = _value(pair.get("value"))
+    return told
 
 
 def _key(pair: Any) -> str:
@@ -256,6 +268,8 @@ def _hex_id(fields: dict[str, Any], name: str, digits: int) -> str | None:
     raw = field(fields, name)
     if raw is None or raw == "":
         return None
+    if type(raw) is str and len(raw) == digits and _HEX.fullmatch(raw) and raw[-1] != "0":
+        return raw  # what nearly all are
     text = raw.lower() if isinstance(raw, str) else ""
     if len(text) != digits or not _HEX.fullmatch(text):
         raise ValueError(f"{name} is {raw!r}, expected {digits} hex digits (base64 is not OTLP/JSON)")

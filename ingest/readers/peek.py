@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import ijson
@@ -14,16 +15,18 @@ MAX_RECORDS: Final = 20
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-def top_keys(head: bytes) -> list[frozenset[str]]:
+@lru_cache(maxsize=4)
+def top_keys(head: bytes) -> tuple[frozenset[str], ...]:
     """The keys of the first JSON objects: of the lines, or of the array's elements, or of the one object.
 
-    Of a Parquet file, its columns, as of one object: its rows are read as objects too.
+    Of a Parquet file, its columns, as of one object: its rows are read as objects too. Every reader asks for
+    those of the same head, and every stretch of a log again.
     """
     body = head.removeprefix(PARQUET_MAGIC + b"\n").removeprefix(_BOM).lstrip()
     if body[:1] == b"{":
         spread = body.split(b"\n", 1)[0].strip() == b"{"
-        return (not spread and _keys_of_lines(body)) or _keys_of_stream(body, level=0)
-    return _keys_of_stream(body, level=1) if body[:1] == b"[" else []
+        return tuple((not spread and _keys_of_lines(body)) or _keys_of_stream(body, level=0))
+    return tuple(_keys_of_stream(body, level=1)) if body[:1] == b"[" else ()
 
 
 def csv_header(head: bytes) -> list[str]:

@@ -80,7 +80,7 @@ def _feature(raw: Any) -> str | float | bool:
 
 
 def _column_value(column: c.Column, raw: Any) -> Any:
-    return _text(raw, choices=column.choices) if column.choices else _VALUES[column.dtype](raw)
+    return _text(raw, choices=column.choices) if column.choices else _PARSERS[column.name](raw)
 
 
 def _flag(raw: Any) -> bool:
@@ -112,3 +112,5 @@ _VALUES: Final[dict[pa.DataType, Callable[[Any], Any]]] = {
     pa.list_(pa.string()): lambda raw: [_text(item) for item in _items(raw)],
     pa.list_(pa.float64()): lambda raw: [as_real(item) for item in _items(raw)],
 }
+_PARSERS: Final = {name: _VALUES[column.dtype] for name, column in _SETTABLE.items()}
+"""By name of the column, since Arrow's types take long to look up."""
