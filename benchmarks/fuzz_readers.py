@@ -28,7 +28,7 @@ HUNG_S = 20
 """Processor time after which an input is given up. Time by the clock would blame whatever input a busy or
 suspended machine stops at."""
 STUCK_S = 1800
-"""Seconds by the clock after which the target is ended: it waits, or hangs where Python cannot interrupt it."""
+"""Seconds by the clock after which a target is ended: it waits, or hangs where Python cannot interrupt it."""
 MAX_INPUT = 8 * 1024
 MAX_MEMORY_MIB = 2048
 STAGED_SHARE = 10
