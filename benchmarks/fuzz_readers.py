@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,8 +24,11 @@ from typing import Any
 SEED = 1
 SLOW_S = 2.0
 """Processor time of one input beyond which it counts as a hang; inputs have at most MAX_INPUT bytes."""
-HUNG_S = 60
-"""Seconds by the clock after which the fuzzer is ended."""
+HUNG_S = 20
+"""Processor time after which an input is given up. Time by the clock would blame whatever input a busy or
+suspended machine stops at."""
+STUCK_S = 1800
+"""Seconds by the clock after which a target is ended: it waits, or hangs where Python cannot interrupt it."""
 MAX_INPUT = 8 * 1024
 MAX_MEMORY_MIB = 2048
 STAGED_SHARE = 10
@@ -35,6 +39,10 @@ COLUMNS = (
 )
 WARM = 0.2
 """Share of the inputs after which memory should not grow any more."""
+
+
+class HungError(BaseException):
+    """An input has used HUNG_S; no Exception, which a reader may catch."""
 
 
 @dataclass(slots=True)
@@ -74,8 +82,9 @@ def fuzz_one(name: str, corpus: Path, found: Path, inputs: int) -> None:
     def one_input(data: bytes) -> None:
         before, held = time.process_time(), _peak_mib()
         try:
+            signal.setitimer(signal.ITIMER_PROF, HUNG_S)
             target(data)
-        except Exception as error:  # noqa: BLE001 # whatever a reader raises is what we look for
+        except (Exception, HungError) as error:  # noqa: BLE001 # whatever a reader raises is what we look for
             where = traceback.format_exc()
             frames = traceback.extract_tb(error.__traceback__)[-2:]
             key = " < ".join([type(error).__name__, *(f"{Path(f.filename).name}:{f.lineno}" for f in frames)])
@@ -83,6 +92,8 @@ def fuzz_one(name: str, corpus: Path, found: Path, inputs: int) -> None:
                 (found / f"crash-{len(seen.crashes)}").write_bytes(data)
                 (found / f"crash-{len(seen.crashes)}.txt").write_text(where)
             seen.crashes[key] += 1
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
         took = time.process_time() - before
         if took > seen.slowest_s:
             seen.slowest_s = took
@@ -98,6 +109,9 @@ def fuzz_one(name: str, corpus: Path, found: Path, inputs: int) -> None:
         if seen.inputs >= inputs or seen.inputs % 1000 == 0:
             tell()
 
+    def give_up(*_: object) -> None:
+        raise HungError
+
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         rng.seed(seed)
         shaped = mutated(data, rng) if rng.random() < 0.6 else None
@@ -107,7 +121,8 @@ def fuzz_one(name: str, corpus: Path, found: Path, inputs: int) -> None:
         target = targets(Path(folder))[name]
         grown = Path(folder) / "corpus"
         grown.mkdir()
-        options = [f"-runs={inputs}", f"-seed={SEED}", f"-max_len={MAX_INPUT}", f"-timeout={HUNG_S}"]
+        signal.signal(signal.SIGPROF, give_up)
+        options = [f"-runs={inputs}", f"-seed={SEED}", f"-max_len={MAX_INPUT}", f"-timeout={STUCK_S}"]
         options += [f"-rss_limit_mb={MAX_MEMORY_MIB}", f"-artifact_prefix={found}/"]
         atheris.Setup([sys.argv[0], *options, str(grown), str(corpus)], one_input, custom_mutator=mutate)
         atheris.Fuzz()

@@ -10,7 +10,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -103,12 +103,25 @@ def opened(log: LogFile) -> Generator[io.BufferedReader[Any]]:
         if not magic.startswith((_GZIP, _ZSTD)):
             yield plain
             return
-        inner: Any = (
-            gzip.GzipFile(fileobj=plain) if magic.startswith(_GZIP) else pa.input_stream(plain, "zstd")
-        )
+        gzipped = magic.startswith(_GZIP)
+        inner: Any = gzip.GzipFile(fileobj=plain) if gzipped else pa.input_stream(plain, "zstd")
         with inner:
             limit = max(FREE_INFLATION_BYTES, MAX_INFLATION * packed)
-            yield io.BufferedReader(_Inflated(inner, limit=limit, name=log.name), HEAD_BYTES)
+            fill = inner.readinto1 if gzipped else inner.readinto
+            yield io.BufferedReader(_Inflated(fill, limit=limit, name=log.name), HEAD_BYTES)
+
+
+def zstd_pieces(packed: bytes) -> Iterator[bytes]:
+    """What the zstd frames of `packed` inflate to, in pieces of at most 64 KiB.
+
+    Filled in, not read: pyarrow's read() never frees the bytes that it was to return when it meets damage.
+    Raises: OSError when they are damaged or cut off.
+    """
+    buffer = bytearray(HEAD_BYTES)
+    stream: Any = pa.input_stream(pa.BufferReader(packed), "zstd")
+    with stream:
+        while size := stream.readinto(buffer):
+            yield bytes(memoryview(buffer)[:size])
 
 
 class Snapshot(io.RawIOBase):
@@ -132,18 +145,18 @@ class Snapshot(io.RawIOBase):
 class _Inflated(io.RawIOBase):
     """Decompressed bytes, refused beyond `limit` and with one exception for every kind of damage."""
 
-    def __init__(self, inner: Any, *, limit: int, name: str) -> None:
-        self._inner, self._limit, self._name, self._seen = inner, limit, name, 0
+    def __init__(self, fill: Callable[[Any], int], *, limit: int, name: str) -> None:
+        self._fill, self._limit, self._name, self._seen = fill, limit, name, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> int:
         try:
-            data = self._inner.read1(len(buffer))
+            size = self._fill(buffer)
         except (OSError, EOFError, zlib.error) as error:
             raise DamagedError(printable(str(error))) from error
-        self._seen += len(data)
+        self._seen += size
         if self._seen > self._limit:
             raise IngestError(
                 f"compressed data inflates to more than {self._limit} bytes",
@@ -151,5 +164,4 @@ class _Inflated(io.RawIOBase):
                 expected=f"at most {MAX_INFLATION} times its compressed size",
                 cure="Decompress the file and check what it holds.",
             )
-        buffer[: len(data)] = data
-        return len(data)
+        return size

@@ -14,12 +14,11 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
-
-import pyarrow as pa
+from typing import IO, Final
 
 from ...errors import IngestError
 from ..lines import MAX_OBJECT_BYTES, printable
+from ..opening import zstd_pieces
 from ..seam import LogFile
 
 MAX_DIRECTORY_BYTES: Final = 16 * 1024 * 1024
@@ -114,11 +113,9 @@ class Archive:
         self._raw.seek(name + extra, io.SEEK_CUR)
         packed = self._raw.read(info.compress_size)
         check = 0
-        stream: Any = pa.input_stream(pa.BufferReader(packed), compression="zstd")
-        with stream:
-            while piece := stream.read(_CHUNK):
-                check = zlib.crc32(piece, check)
-                yield piece
+        for piece in zstd_pieces(packed):
+            check = zlib.crc32(piece, check)
+            yield piece
         if check != info.CRC:
             raise ValueError("wrong checksum")
 

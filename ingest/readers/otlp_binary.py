@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from typing import IO, Any, Final
 
 import orjson
-import pyarrow as pa
 
 from ...schemas.config import Config
 from ..lines import MAX_OBJECT_BYTES
-from ..opening import DamagedError, opened
+from ..opening import DamagedError, opened, zstd_pieces
 from ..seam import Item, LogFile, Rejected
 from . import otlp
 from .otlp_walk import Piece, pieces
@@ -146,9 +145,10 @@ def _inflated(body: bytes, *, limit: int) -> bytes:
     """
     found = io.BytesIO()
     try:
-        with pa.input_stream(io.BytesIO(body), "zstd") as stream:
-            while found.tell() <= limit and (more := stream.read(1024 * 1024)):
-                found.write(more)
+        for piece in zstd_pieces(body):
+            found.write(piece)
+            if found.tell() > limit:
+                break
     except OSError as error:
         if not found.tell() or limit == MAX_OBJECT_BYTES:
             raise WireError("a message that is no zstd") from error

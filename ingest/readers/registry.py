@@ -40,6 +40,7 @@ from . import (
     vllm_requests,
     vllm_requests_sglang,
 )
+from .peek import top_keys
 
 READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, otlp),
@@ -74,6 +75,8 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, litellm_shadow),
 )
 PARQUET_MAGIC: Final = b"PAR1"
+_OF_A_SPAN: Final = frozenset({"openinference.span.kind", "gen_ai.operation.name"})
+"""Attributes that every span of a dialect has."""
 _PICKLE: Final = b"\x80"
 _PROTOCOLS: Final = (b"\x02", b"\x03", b"\x04", b"\x05")
 _ZIP: Final = b"PK\x03\x04"
@@ -105,15 +108,7 @@ def find_reader(head: bytes, *, name: str, format: str | None = None, own: Seque
         raise IngestError(
             f"looks like several formats: {names}", where=where, cure="Choose one with --format."
         )
-    pickled = _is_pickle(head)
-    raise UnknownFormatError(
-        "a Python pickle, which can run code and is never opened" if pickled else _looks_like(head),
-        where=where,
-        expected=f"one of {', '.join(reader.NAME for reader in (*own, *READERS))}",
-        cure="Convert it to JSON Lines or Parquet where it was written."
-        if pickled
-        else "Describe its columns in a mapping file (--mapping FILE), or bring a reader (--reader FILE.py).",
-    )
+    raise _unknown(head, where=where, known=[reader.NAME for reader in (*own, *READERS)])
 
 
 def _named(format: str, known: Sequence[Reader]) -> Reader:
@@ -121,6 +116,20 @@ def _named(format: str, known: Sequence[Reader]) -> Reader:
     if format not in by_name:
         raise ConfigError.unknown_key(format, where="--format", known=by_name)
     return by_name[format]
+
+
+def _unknown(head: bytes, *, where: str, known: list[str]) -> UnknownFormatError:
+    """What a file that no reader recognises is, and what its user can do."""
+    mapped = "a mapping file (--mapping FILE), or bring a reader (--reader FILE.py)."
+    found, expected = _looks_like(head), f"one of {', '.join(known)}"
+    cure = f"Describe its columns in {mapped}"
+    if _is_pickle(head):
+        found = "a Python pickle, which can run code and is never opened"
+        cure = "Convert it to JSON Lines or Parquet where it was written."
+    elif any(keys & _OF_A_SPAN for keys in top_keys(head)):
+        found, expected = "attributes of spans without ids and times", "whole spans"
+        cure = f"Export them as OTLP; or, where fields beside them hold id and time, state these in {mapped}"
+    return UnknownFormatError(found, where=where, expected=expected, cure=cure)
 
 
 def _looks_like(head: bytes) -> str:

@@ -7,15 +7,18 @@ import gzip
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from log_forms import zstd
 from reading import log_of
 from shadowprice.errors import IngestError
 from shadowprice.ingest import lines, opening
 from shadowprice.ingest.lines import csv_records, json_records, printable, read_head
+from shadowprice.ingest.opening import HEAD_BYTES
 from shadowprice.ingest.seam import Rejected
 
 
@@ -133,6 +136,21 @@ def test_a_file_that_is_no_gzip_after_its_magic_bytes_is_refused(tmp_path: Path)
     """Kills a traceback for a damaged file."""
     with pytest.raises(IngestError, match="compressed data cannot be read"):
         records(b"\x1f\x8b" + b"\0" * 100, tmp_path)
+
+
+def test_a_cut_off_zstd_file_costs_no_memory_once_it_is_told(tmp_path: Path) -> None:
+    """Kills reading it by pyarrow's read(), which never frees the bytes that it was to return."""
+    packed = zstd(b"".join(b'{"n": %d}\n' % (n * 7919 % 100_003) for n in range(60_000)))[:-100]
+    tracemalloc.start()
+    try:
+        assert isinstance(records(packed, tmp_path)[-1], Rejected)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(20):
+            assert isinstance(records(packed, tmp_path)[-1], Rejected)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held - before < 10 * HEAD_BYTES
 
 
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

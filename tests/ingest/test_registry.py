@@ -9,7 +9,7 @@ import zipfile
 from types import SimpleNamespace
 
 import pytest
-from paths import REPOSITORY
+from paths import REPOSITORY, shared_data
 from shadowprice.errors import ConfigError, IngestError
 from shadowprice.ingest.readers import registry
 from shadowprice.ingest.readers.registry import READERS, find_reader
@@ -47,6 +47,26 @@ def test_an_unknown_file_is_one_clear_error_with_a_cure(head: bytes, words: str)
     assert "--mapping FILE" in str(caught.value)
     assert "--reader FILE.py" in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["openinference.span.kind", "gen_ai.operation.name"])
+def test_bare_attributes_of_a_span_are_refused_by_what_they_lack(key: str) -> None:
+    """Kills an answer that lists thirty formats to someone whose spans lost their envelope on the way."""
+    for head in (
+        b'{"%s": "LLM", "llm.model_name": "m"}\n' % key.encode(),
+        b'{\n "%s": "chat"\n}' % key.encode(),
+    ):
+        with pytest.raises(IngestError, match="attributes of spans without ids and times") as caught:
+            find_reader(head, name="span.json")
+        assert "Export them as OTLP" in str(caught.value)
+        assert "--mapping FILE" in str(caught.value)
+
+
+def test_public_samples_of_bare_attributes_get_that_answer() -> None:
+    """Kills a rule that knows only the attributes that it was written for."""
+    for path in sorted((shared_data("formats") / "openinference").glob("*.json")):
+        with pytest.raises(IngestError, match="attributes of spans without ids and times"):
+            find_reader(path.read_bytes(), name=path.name)
 
 
 def _torch_save() -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,19 @@ def test_a_message_that_inflates_beyond_any_is_refused(
     items = run(otlp_binary, framed(zstd(b"\x0a" * (32 * 1024 * 1024)), protobuf(RECORD)), tmp_path)
     assert reasons(items) == ["no OTLP: a message that inflates to more than 4194304 bytes"]
     assert len(rows(items)) == 1
+
+
+def test_damaged_compressed_messages_cost_no_memory_once_they_are_told(tmp_path: Path) -> None:
+    """Kills reading them by pyarrow's read(), which never frees the 1 MiB that it was to return."""
+    cut = zstd(bytes(range(256)) * 40)[:-20]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        assert len(reasons(run(otlp_binary, framed(*[cut] * 20, protobuf(RECORD)), tmp_path))) == 20
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held - before < 1024 * 1024
 
 
 def test_values_that_nest_without_end_are_refused(tmp_path: Path) -> None:
