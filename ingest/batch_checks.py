@@ -22,6 +22,7 @@ from .checks import (
     REQUIRED,
     SHARES,
     SIGNED,
+    SUM_SLACK,
     UNIT_INTERVAL,
     cell_problem,
     choice_problem,
@@ -31,6 +32,7 @@ from .seam import Table
 
 Column = list[Any]
 """The values of one column without nulls, never empty."""
+_SURE_SUM_SLACK: Final = SUM_SLACK * 0.999
 
 
 def problems(table: Table, rows: Sequence[dict[str, Any]]) -> dict[int, str]:
@@ -51,7 +53,7 @@ def _doubted(table: Table, rows: Sequence[dict[str, Any]]) -> set[int]:
     features = {name for name in names - known.keys() if name.startswith(FEATURE_PREFIX)}
     if names - known.keys() - features or (features and not featured) or len(features) > MAX_FEATURES:
         return everyone
-    doubted = {i for i, row in enumerate(rows) if any(row.get(n) in (None, "") for n in REQUIRED[table])}
+    doubted = {i for n in REQUIRED[table] for i, row in enumerate(rows) if row.get(n) in (None, "")}
     for name in names:
         values = [value for row in rows if (value := row.get(name)) is not None]
         if values and not (_clean_feature(name, values) if name in features else _clean(table, name, values)):
@@ -142,16 +144,29 @@ def _time(name: str, values: Column) -> bool:
     return set(map(type, values)) == {datetime} and {value.tzinfo for value in values} == {UTC}
 
 
-def _lists(name: str, values: Column) -> bool:
+def _texts_lists(name: str, values: Column) -> bool:
     """Equal lists are looked at once: a router offers the same candidates again and again."""
     if not set(map(type, values)) <= {list, tuple}:
         return False
     try:
-        distinct = {(*map(type, value), *value): value for value in values}
+        distinct = set(map(tuple, values))  # what is no text equals no text, and is no candidate
     except TypeError:
         return False
     column = COLUMNS["decisions"][name]
-    return all(cell_problem(column, value) is None for value in distinct.values())
+    return all(cell_problem(column, value) is None for value in distinct)
+
+
+def _shares_lists(name: str, values: Column) -> bool:
+    """Probabilities that add up to 1; a sum that rounding may decide is looked at alone."""
+    del name
+    if not set(map(type, values)) <= {list, tuple} or not all(values):
+        return False
+    flat = list(chain.from_iterable(values))
+    numbers = _finite(flat) if set(map(type, flat)) <= {int, float} else None
+    if numbers is None or numbers.min() < 0 or numbers.max() > 1:
+        return False
+    starts = np.cumsum([0, *map(len, values[:-1])])
+    return bool((np.abs(np.add.reduceat(numbers, starts) - 1) < _SURE_SUM_SLACK).all())
 
 
 _CLEAN: Final[dict[pa.DataType, Callable[[str, Column], bool]]] = {
@@ -160,6 +175,6 @@ _CLEAN: Final[dict[pa.DataType, Callable[[str, Column], bool]]] = {
     pa.int64(): _count,
     pa.bool_(): _flag,
     pa.timestamp("us", tz="UTC"): _time,
-    pa.list_(pa.string()): _lists,
-    pa.list_(pa.float64()): _lists,
+    pa.list_(pa.string()): _texts_lists,
+    pa.list_(pa.float64()): _shares_lists,
 }

@@ -32,15 +32,17 @@ def feature_kinds(rows: Sequence[dict[str, Any]]) -> dict[str, FeatureKind]:
     for name in sorted(set[str]().union(*rows)):
         if not name.startswith(FEATURE_PREFIX):
             continue
-        types = {type(row.get(name)) for row in rows} - {type(None)}
+        types = set(map(type, [row.get(name) for row in rows])) - {type(None)}
         if types:
             kinds[name] = "text" if str in types else "real"
     return kinds
 
 
-def staged_table(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
-    """`rows` (checked, with provenance and sequence) as an Arrow table in the staged schema of `table`."""
-    kinds = feature_kinds(rows)
+def staged_table(table: Table, rows: list[dict[str, Any]], kinds: dict[str, FeatureKind]) -> pa.Table:
+    """`rows` (checked, with provenance and sequence) as an Arrow table in the staged schema of `table`.
+
+    kinds: of the features of these rows.
+    """
     schema = staged_schema(table, kinds)
     present = set[str]().union(*rows)  # most formats fill a third of the columns
     columns = [

@@ -252,10 +252,11 @@ class _Writer:
                 continue
             written = self.parts.setdefault(table, [])
             name = f"{table}-{len(written)}.parquet"
-            pq.write_table(staged_table(table, rows), self.folder / name, compression="zstd")
+            kinds = feature_kinds(rows)
+            pq.write_table(staged_table(table, rows, kinds), self.folder / name, compression="zstd")
             written.append(name)
             self.rows[table] += len(rows)
-            for feature, kind in feature_kinds(rows).items():
+            for feature, kind in kinds.items():
                 self.features[feature].add(kind)
         for _, entry in sorted(self.rejected, key=lambda one: one[0]):
             self.quarantine.write(json.dumps(entry) + "\n")

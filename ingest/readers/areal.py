@@ -17,6 +17,8 @@ from .peek import top_keys
 from .rollouts import prompt_group
 
 NAME: Final = "areal"
+SPLITS: Final = True
+"""See seam.SplittingReader."""
 _FIELDS: Final = frozenset({"task_id", "seqlen", "prompt_len", "head_version", "tail_version", "reward"})
 _NO_VERSION: Final = -1
 """What AReaL writes for tokens that no policy wrote, such as the prompt's."""

@@ -51,6 +51,7 @@ class MappingReader:
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
         self.path, self.fingerprint = mapping.path, mapping.fingerprint
+        self.SPLITS: Final = True  # see seam.SplittingReader; only a log of lines is cut
 
     @property
     def claims_rest(self) -> bool:

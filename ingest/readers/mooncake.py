@@ -16,6 +16,8 @@ from ..seam import Item, LogFile, Row
 from .peek import top_keys
 
 NAME: Final = "mooncake"
+SPLITS: Final = True
+"""See seam.SplittingReader."""
 _FIELDS: Final = frozenset({"timestamp", "input_length", "output_length", "hash_ids"})
 
 

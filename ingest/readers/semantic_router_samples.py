@@ -17,6 +17,8 @@ from .peek import top_keys
 from .semantic_router_fields import text, time_of
 
 NAME: Final = "semantic_router_samples"
+SPLITS: Final = True
+"""See seam.SplittingReader."""
 _FLEET: Final = frozenset({"timestamp", "prompt_tokens", "generated_tokens", "selected_model"})
 _INTERACTION: Final = frozenset({"session_id", "turn_idx", "selected_model", "response_quality"})
 

@@ -16,6 +16,8 @@ from .peek import top_keys
 from .rollouts import KEEP, prompt_group, score_rows, update_name
 
 NAME: Final = "verl"
+SPLITS: Final = True
+"""See seam.SplittingReader."""
 _FIELDS: Final = frozenset({"input", "output", "gts", "score", "step"})
 _IDS: Final = ("request_id", "uid")
 """The id of the rollout; `uid`, in the v1 layout, counts anew in every step."""

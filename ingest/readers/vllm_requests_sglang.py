@@ -19,6 +19,8 @@ from ..seam import Ignored, Item, LogFile, Row
 from .peek import top_keys
 
 NAME: Final = "sglang_requests"
+SPLITS: Final = True
+"""See seam.SplittingReader."""
 _FIELDS: Final = frozenset({"request_parameters", "id", "prompt_tokens"})
 _HEALTH: Final = "HEALTH_CHECK"
 _FIRST: Final = ("prefill_finished_time", "prefill_finished_ts")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mapped import tree
+from mapped import record, tree, write_mapping
 from otlp_logs import chat, span, traces
 from shadowprice.ingest import cores, intake, staging, stitching, stretches
 from shadowprice.ingest.pipeline import ingest
-from shadowprice.ingest.readers import mooncake
+from shadowprice.ingest.readers import litellm
 
 from tests.litellm_logs import payload
 
@@ -120,9 +120,8 @@ def test_a_reader_that_does_not_declare_it_is_never_given_a_stretch(
     small: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kills stretches for a reader whose rows depend on the file."""
-    record = {"timestamp": 0, "input_length": 10, "output_length": 2, "hash_ids": [1]}
-    log = write(tmp_path / "logs/a.jsonl", [json.dumps(record).encode()] * 20)
-    assert not hasattr(mooncake, "SPLITS")
+    log = write(tmp_path / "logs/a.jsonl", calls(0, 20))
+    monkeypatch.delattr(litellm, "SPLITS")
     monkeypatch.setattr(intake, "stage_stretch", None)
     small(100)
     assert ingest(log.parent, out=tmp_path / "out").manifest["counts"]["decisions"] == 20
@@ -168,6 +167,19 @@ def test_a_run_killed_between_stretches_goes_on_to_the_bytes_of_an_undisturbed_o
         ingest(log.parent, out=tmp_path / out)
     assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+def test_a_mapped_log_is_cut_too(
+    small: Callable[[int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kills a mapping that the processes do not know of, or that reads stretches as a whole log."""
+    monkeypatch.setattr(cores, "worthwhile", lambda tasks, size: 2)
+    log = write(tmp_path / "logs/a.jsonl", [json.dumps(record(n)).encode() for n in range(60)])
+    for folder, size in (("whole", 0), ("cut", 3000)):
+        small(size)
+        ingest(log.parent, out=tmp_path / folder, mapping=write_mapping(tmp_path), format="mapping")
+    assert stored(tmp_path / "whole") == stored(tmp_path / "cut")
+    assert list((tmp_path / "cut/store/.staging").glob("*/from-*"))
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -59,9 +59,9 @@ def test_a_known_format_is_recognised_and_read_from_parquet(tmp_path: Path) -> N
 def test_the_head_of_a_parquet_file_tells_its_columns(tmp_path: Path) -> None:
     """Kills a sniff that meets compressed pages; and the head of one whose end was lost."""
     path = parquet(tmp_path, {"a b": 1, 'q"': 2})
-    assert list(top_keys(read_head(path))) == [frozenset({"a b", 'q"'})]
+    assert top_keys(read_head(path)) == (frozenset({"a b", 'q"'}),)
     path.write_bytes(path.read_bytes()[:-8])
-    assert not top_keys(read_head(path))
+    assert top_keys(read_head(path)) == ()
     with pytest.raises(IngestError, match="not readable as Parquet"):
         list(json_records(log_of(path)))
 

@@ -16,8 +16,19 @@ from otlp_logs import chat, logs, span, traces
 from reading import log_of
 from shadowprice.ingest import stretches
 from shadowprice.ingest.lines import lines_start
-from shadowprice.ingest.readers import litellm, litellm_spend, otlp
-from shadowprice.ingest.seam import EntangledError, Item, LogFile, Stretch
+from shadowprice.ingest.readers import (
+    areal,
+    litellm,
+    litellm_spend,
+    mooncake,
+    otlp,
+    semantic_router_samples,
+    verl,
+    vllm_requests_sglang,
+)
+from shadowprice.ingest.readers.registry import READERS
+from shadowprice.ingest.seam import EntangledError, Item, LogFile, Row, Stretch
+from shadowprice.ingest.stitching import splits
 from shadowprice.ingest.stretches import survey
 from shadowprice.schemas.config import Config
 
@@ -177,3 +188,48 @@ def test_a_mark_before_the_first_line_belongs_to_no_stretch(tmp_path: Path) -> N
     """Kills a first line that is refused because of the mark before it."""
     log = log_of(b"\xef\xbb\xbf" + json.dumps(logs()).encode() + b"\n{}\n", tmp_path)
     assert cut(log)[0].start == 3
+
+
+RECORDS: list[tuple[Any, dict[str, Any]]] = [
+    (
+        areal,
+        {
+            "task_id": 1,
+            "seqlen": 9,
+            "prompt_len": 4,
+            "head_version": 2,
+            "tail_version": 2,
+            "reward": 1.0,
+            "prompt": "a",
+        },
+    ),
+    (mooncake, {"timestamp": 5, "input_length": 10, "output_length": 2, "hash_ids": [1]}),
+    (
+        semantic_router_samples,
+        {"timestamp": 1, "prompt_tokens": 5, "generated_tokens": 2, "selected_model": "\u4e2d"},
+    ),
+    (verl, {"input": "a", "output": "b", "gts": "c", "score": 1.0, "step": 3, "uid": 4, "acc": 0.5}),
+    (vllm_requests_sglang, {"id": "r", "request_received_ts": 1790000000.5, "prompt_tokens": 5}),
+]
+
+
+def test_every_reader_that_says_so_is_tested_here() -> None:
+    """Kills a reader that declares what no test holds it to."""
+    declared = {reader.NAME for reader in READERS if splits(reader)}
+    tested = [litellm, litellm_spend, otlp, *(reader for reader, _ in RECORDS)]
+    assert declared == {reader.NAME for reader in tested}
+
+
+@pytest.mark.parametrize(("reader", "record"), RECORDS, ids=lambda given: getattr(given, "NAME", ""))
+@pytest.mark.parametrize("size", [1, 150, 400])
+def test_readers_of_plain_lines_read_stretches_as_the_whole_log(
+    reader: Any, record: dict[str, Any], size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kills an id or a fallback that counts from the beginning of a stretch."""
+    told = [record if n % 3 else {name: record[name] for name in sorted(record)[n % 2 :]} for n in range(12)]
+    log = log_of("\r\n".join(json.dumps(one, ensure_ascii=False) for one in told), tmp_path)
+    monkeypatch.setattr(stretches, "STRETCH_BYTES", size)
+    whole = list(reader.read(log, Config()))
+    assert apart(reader, log) == whole
+    assert len(cut(log)) > 1
+    assert sum(isinstance(item, Row) for item in whole) >= 8

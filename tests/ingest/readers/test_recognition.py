@@ -93,4 +93,4 @@ def test_heads_are_judged_by_their_top_level_fields(head: bytes, expected: list[
 def test_a_nested_object_on_a_line_of_its_own_is_no_record() -> None:
     """Kills reading pretty-printed JSON line by line, where the last element of a list parses alone."""
     head = b'{\n "items": [\n{"litellm_call_id": "x"}\n]}\n'
-    assert top_keys(head) == [frozenset({"items"})]
+    assert top_keys(head) == (frozenset({"items"}),)
