@@ -220,7 +220,7 @@ def _one_contrast(
     groups = calibrated_groups(contrast, whole, seed=seed)
     parts.ledger.append(ledger_rows(contrast, whole, groups, segment_labels(problem, config)))
     if whole.mean is not None:
-        moved = trend(contrast)
+        moved = trend(contrast, whole.mean)
         parts.trend.append(moved.rows)
         parts.drift.append(drift(contrast, moved.stack))
 

@@ -9,6 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .frames import window
+from .gates import MIN_EVENTS
+from .jackknife import WeightedMean
 from .pairs import Pair
 from .scores import MIN_ARM
 
@@ -21,6 +24,9 @@ MIN_PERIOD: Final = 300
 """Decisions per period; with fewer the gates refuse most periods, or the ratio has no interval."""
 MIN_RARER: Final = 2 * MIN_ARM
 """Decisions of the rarer action per period on average: twice what the gates ask of each period."""
+_CLEAR: Final = 3.6
+"""Standard errors between the quality gain of a period and 0: V* then has an interval in 19 of 20."""
+_EVENTS: Final = 2 * MIN_EVENTS
 _DAY_US: Final = 86_400_000_000
 """A period covers a day on average at least, so that the hours of a day do not pass for a drift."""
 
@@ -35,22 +41,19 @@ class Period:
     members: Mask
 
 
-def periods(pair: Pair) -> tuple[Period, ...] | str:
-    """The periods of the log in which `pair` can be compared, at least two; or why there are none.
+def periods(pair: Pair, whole: WeightedMean) -> tuple[Period, ...] | str:
+    """The periods of the log in which `pair` can be compared, two to six; or why there are none.
 
-    Each holds about as many decisions as the next one, not as many days: traffic grows and rests, and equal
-    numbers give each period the same say and the test of their differences its best power. Cuts lie between
-    distinct timestamps. A decision without a timestamp is in no period.
+    whole: the mean of `pair` over the whole log. Each period holds about as many decisions as the next one,
+    not as many days: traffic grows and rests, and equal numbers give each period the same say and the test of
+    their differences its best power. Cuts lie between distinct timestamps. A decision without a timestamp,
+    or with one that counts from the start of its trace, is in no period.
     """
-    frame = pair.problem.frame
-    if not frame["ts"].dtype.is_temporal() or frame["ts"].null_count() == frame.height:
-        return "no decision has a timestamp"
-    if "x_clock" in frame.columns and (frame["x_clock"].cast(pl.String) == "relative").any():
-        return "timestamps count from the start of each trace, so they give no order"
-    ts = frame["ts"].cast(pl.Datetime("us"))
-    known = ts.is_not_null().to_numpy()
-    times = ts.drop_nulls().to_physical().to_numpy()
-    count = _count(pair, known, int(times.max() - times.min()))
+    ts, known = _times(pair.problem.frame)
+    if not known.any():
+        return "no decision has a timestamp in common time"
+    times = ts.filter(pl.Series(known)).to_physical().to_numpy()
+    count = _count(pair, whole, known, int(times.max() - times.min()))
     if isinstance(count, str):
         return count
     code = np.full(pair.problem.n, -1)
@@ -58,28 +61,63 @@ def periods(pair: Pair) -> tuple[Period, ...] | str:
     found = [code == k for k in range(code.max() + 1)]
     if len(found) < 2:
         return "too many decisions share one timestamp to be told apart in time"
-    ends = [frame["ts"].filter(pl.Series(members)) for members in found]
+    ends = [window(pair.problem.frame.filter(pl.Series(members))) for members in found]
     return tuple(
-        Period(number=k, first=at.min().isoformat(), last=at.max().isoformat(), members=members)  # type: ignore[union-attr]
-        for k, (members, at) in enumerate(zip(found, ends, strict=True), start=1)
+        Period(number=k, first=str(first), last=str(last), members=members)
+        for k, (members, (first, last)) in enumerate(zip(found, ends, strict=True), start=1)
     )
 
 
-def _count(pair: Pair, known: Mask, span_us: int) -> int | str:
-    """How many periods the log has decisions, actions and days for; or what it lacks for two."""
+def _times(frame: pl.DataFrame) -> tuple[pl.Series, Mask]:
+    """Timestamps in microseconds, and which decisions have one that orders them among all others."""
+    if not frame["ts"].dtype.is_temporal():
+        return frame["ts"], np.zeros(frame.height, dtype=bool)
+    known = frame["ts"].is_not_null()
+    if "x_clock" in frame.columns:
+        known &= frame["x_clock"].cast(pl.String).ne_missing("relative")
+    return frame["ts"].cast(pl.Datetime("us")), known.to_numpy()
+
+
+def _count(pair: Pair, whole: WeightedMean, known: Mask, span_us: int) -> int | str:
+    """How many periods the log has decisions, actions and days for; or what it lacks for two.
+
+    No more than leave V* an interval in each, as far as the whole tells, though two in any case: the mean of
+    the whole is independent of the differences between its parts, so this choice does not bias their test.
+    """
     usable = known & pair.feasible
     rarer, name = min(
         (int((took & usable).sum()), name)
         for took, name in ((pair.took_a, pair.action), (pair.took_b, pair.baseline))
     )
     days = span_us / _DAY_US
-    shortest = (
+    needed = (
         (int(usable.sum()) // MIN_PERIOD, f"{int(usable.sum())} decisions; {2 * MIN_PERIOD} are needed"),
         (rarer // MIN_RARER, f"{rarer} decisions took {name}; {2 * MIN_RARER} are needed"),
         (int(days), f"the log covers {days:.1f} days; 2 are needed"),
     )
-    count, lack = min(shortest, key=lambda item: item[0])
-    return min(count, MAX_PERIODS) if count >= 2 else f"too little for two periods: {lack}"
+    count, lack = min(needed, key=lambda item: item[0])
+    if count < 2:
+        return f"too little for two periods: {lack}"
+    return min(count, MAX_PERIODS, max(2, min(_determined(whole), _eventful(pair, usable))))
+
+
+def _determined(whole: WeightedMean) -> int:
+    """In how many equal parts the quality gain of the whole would still be clear of 0."""
+    gain, variance = float(whole.theta[0]), float(whole.cov[0, 0])
+    if not np.isfinite(gain) or variance <= 0.0:
+        return MAX_PERIODS
+    return int(min(gain**2 / variance / _CLEAR**2, MAX_PERIODS))
+
+
+def _eventful(pair: Pair, usable: Mask) -> int:
+    """In how many equal parts each arm would have the events that V* needs, and non-events."""
+    priced = (True, False, False, pair.value.risk_price != 0.0)
+    least = [MAX_PERIODS]
+    for j in np.flatnonzero(np.array(priced) & np.array(pair.problem.events)):
+        y = pair.problem.outcomes[:, j]
+        for took in (pair.took_a & usable, pair.took_b & usable):
+            least += [int((y[took] > 0).sum()) // _EVENTS, int((y[took] == 0).sum()) // _EVENTS]
+    return min(least)
 
 
 def _cuts(ordered: Ints, count: int) -> Ints:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..schemas.trends import TREND
 from .contrasts import SegmentResult, estimate_segment
-from .jackknife import cluster_sums, deviations
+from .jackknife import WeightedMean, cluster_sums, deviations
 from .pairs import NET, Pair
 from .periods import Period, periods
 
@@ -50,15 +50,15 @@ class Trend:
     stack: Stack | str
 
 
-def trend(pair: Pair) -> Trend:
-    """`pair` over all decisions of each period, through the gates that the whole went through.
+def trend(pair: Pair, whole: WeightedMean) -> Trend:
+    """`pair` in each period of the log, through the gates that the whole went through; `whole` is its mean.
 
     Scores are those of the whole log: nuisances do not know the period. Where propensities are logged an
     estimate is right in every period all the same; where they are estimated, it is right in a period only as
     far as choices or outcomes, given context, stayed as they were.
     """
     unfit = _unfit(pair)
-    made = unfit or periods(pair)
+    made = unfit or periods(pair, whole)
     if isinstance(made, str):
         none = {"estimand": "not_identified", "grade": "N", "reason": made}
         return Trend(rows=_frame([{**contrast_names(pair), **none}]), stack=made)
