@@ -111,30 +111,33 @@ def equal_ratio(theta: Array, cov: Array) -> float:
     gained, spent = (theta / size).T
     scaled = cov / np.outer(size, size)[None, :, None, :]
 
-    def distance(t: float) -> float:
-        turn = np.array([-np.sin(t), np.cos(t)])
-        gap = np.cos(t) * spent - np.sin(t) * gained
-        spread = np.einsum("a,kalb,b->kl", turn, scaled, turn)
-        return float(gap @ np.linalg.solve(_firm(spread), gap))
+    def distance(t: Array) -> Array:
+        """At each direction t (m,)."""
+        turn = np.column_stack([-np.sin(t), np.cos(t)])
+        gap = np.outer(np.cos(t), spent) - np.outer(np.sin(t), gained)
+        spread = np.einsum("ma,kalb,mb->mkl", turn, scaled, turn)
+        return np.einsum("mk,mk->m", gap, np.linalg.solve(_firm(spread), gap[:, :, None])[:, :, 0])
 
     return _least(distance, np.arctan2(spent, gained))
 
 
-def _least(distance: Callable[[float], float], own: Array) -> float:
+def _least(distance: Callable[[Array], Array], own: Array) -> float:
     """The least distance over all directions, from the best of a grid and of the periods' `own` ones."""
     grid = np.linspace(0.0, np.pi, _DIRECTIONS, endpoint=False)
-    tried = np.sort(np.concatenate([grid, own % np.pi]))
-    values = [distance(t) for t in tried]
-    best = int(np.argmin(values))
-    step = np.pi / _DIRECTIONS
+    tried = np.concatenate([grid, own])
+    values = distance(tried)
+    best, step = int(np.argmin(values)), np.pi / _DIRECTIONS
     found: Any = optimize.minimize_scalar(
-        distance, bounds=(tried[best] - step, tried[best] + step), method="bounded", options={"xatol": 1e-9}
+        lambda t: float(distance(np.array([t]))[0]),
+        bounds=(tried[best] - step, tried[best] + step),
+        method="bounded",
+        options={"xatol": 1e-9},
     )
-    return max(min(float(found.fun), values[best]), 0.0)
+    return max(min(float(found.fun), float(values[best])), 0.0)
 
 
 def _firm(cov: Array) -> Array:
-    """`cov` that can be inverted; a variance of 0 is a value known exactly."""
-    variance = np.diag(cov)
-    least = 1e-300 if variance.max() == 0.0 else variance.max() * _RIDGE
-    return cov + np.diag(_RIDGE * variance + np.where(variance > 0.0, 0.0, least))
+    """`cov` (..., K, K) that can be inverted; a variance of 0 is a value known exactly."""
+    variance = np.diagonal(cov, axis1=-2, axis2=-1)
+    least = np.maximum(variance.max(axis=-1, keepdims=True) * _RIDGE, 1e-300)
+    return cov + np.eye(cov.shape[-1]) * np.where(variance > 0.0, _RIDGE * variance, least)[..., None, :]

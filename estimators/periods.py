@@ -61,7 +61,8 @@ def periods(pair: Pair, whole: WeightedMean) -> tuple[Period, ...] | str:
     found = [code == k for k in range(code.max() + 1)]
     if len(found) < 2:
         return "too many decisions share one timestamp to be told apart in time"
-    ends = [window(pair.problem.frame.filter(pl.Series(members))) for members in found]
+    alone = pair.problem.frame.select("ts")
+    ends = [window(alone.filter(pl.Series(members))) for members in found]
     return tuple(
         Period(number=k, first=str(first), last=str(last), members=members)
         for k, (members, (first, last)) in enumerate(zip(found, ends, strict=True), start=1)
