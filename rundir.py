@@ -19,6 +19,7 @@ from .estimators.prices.tables import prices_frame, prices_json
 from .schemas.files import atomic_path, write_text
 from .schemas.records import SAVINGS, VALUE_CURVE, Estimates, Finding, Prediction, Price, Prices, Reading
 from .schemas.tables import SCHEMA_VERSION, arrow_schema, check_version
+from .schemas.trends import VALUE_TREND
 
 RUN: Final = "run.json"
 META: Final = "states/meta.json"
@@ -143,6 +144,7 @@ def read_prices(folder: Path) -> Prices:
         prices=tuple(Price(**row, **stamp) for row in data["prices"]),
         value_curve=pl.DataFrame(_part(data, "value_curve", folder / "prices.json"), schema=VALUE_CURVE),
         savings=pl.DataFrame(_part(data, "savings", folder / "prices.json"), schema=SAVINGS),
+        trend=pl.DataFrame(_part(data, "trend", folder / "prices.json"), schema=VALUE_TREND),
         **stamp,
     )
 

@@ -16,6 +16,7 @@ from ..errors import SchemaError
 from ..schemas.config import Config
 from ..schemas.records import Estimates
 from ..schemas.store import Store
+from ..schemas.trends import TREND
 from . import frames
 from .choices import (
     baseline_of,
@@ -31,6 +32,7 @@ from .consumption import consumption
 from .contrasts import SegmentResult, estimate_segment, refusals
 from .cutoff_pair import at_cutoff
 from .cutoff_rule import Rule, find_rule
+from .drift import adjusted, drift
 from .gates import MIN_ESS
 from .identification import identification, no_contrast, repeats_contexts
 from .ledger import calibrated_groups, ledger_rows
@@ -43,6 +45,7 @@ from .regret.choice import Choice
 from .regret.regret import Refused, regret_frame
 from .scores import MIN_ARM, score
 from .stream import estimate_partitions
+from .trend import trend
 
 Mask = NDArray[np.bool_]
 Progress = Callable[[int, int, str], None]
@@ -59,6 +62,8 @@ class _Parts:
     overlap: list[pl.DataFrame] = field(default_factory=list)
     questions: list[frames.Question] = field(default_factory=list)
     choices: list[Choice | Refused] = field(default_factory=list)
+    trend: list[pl.DataFrame] = field(default_factory=list)
+    drift: list[pl.DataFrame] = field(default_factory=list)
 
 
 def estimate(
@@ -120,6 +125,8 @@ def estimate(
         notes=tuple(notes),
         consumption=consumption(frame, config),
         regret=recoverable,
+        trend=frames.stack(parts.trend, pl.DataFrame(schema=TREND)),
+        drift=adjusted(parts.drift),
     )
 
 
@@ -212,6 +219,10 @@ def _one_contrast(
     parts.overlap.append(frames.overlap(contrast))
     groups = calibrated_groups(contrast, whole, seed=seed)
     parts.ledger.append(ledger_rows(contrast, whole, groups, segment_labels(problem, config)))
+    if whole.mean is not None:
+        moved = trend(contrast, whole.mean)
+        parts.trend.append(moved.rows)
+        parts.drift.append(drift(contrast, moved.stack))
 
 
 def _gains(contrast: Pair, segment: str, result: SegmentResult) -> Iterator[pl.DataFrame]:

@@ -59,8 +59,7 @@ def weighted_mean(sums: ClusterSums) -> WeightedMean:
     weighted, weight = sums.weighted[carried], sums.weight[carried]
     g, total = weight.size, float(weight.sum())
     theta = weighted.sum(axis=0) / total
-    left_out = (weighted.sum(axis=0) - weighted) / (total - weight)[:, None]
-    deviation = left_out - theta
+    deviation = deviations(weighted, weight)
     share = weight / total
     return WeightedMean(
         theta=theta,
@@ -68,3 +67,10 @@ def weighted_mean(sums: ClusterSums) -> WeightedMean:
         df=1.0 / float((share**2).sum()) - 1.0,
         clusters=g,
     )
+
+
+def deviations(weighted: Array, weight: Array) -> Array:
+    """(G, q) how far leaving out each of G clusters moves the mean; every cluster carries weight."""
+    total = weighted.sum(axis=0)
+    left_out = (total - weighted) / (weight.sum() - weight)[:, None]
+    return left_out - total / weight.sum()

@@ -46,6 +46,7 @@ _TOGETHER: Final = ("request_id", "session_id", "decision_id")
 """A request stays whole: its agent steps carry what all of it cost."""
 _PART: Final = "_partition"
 _HASH_SEED: Final = 20_261_126
+_NO_TREND: Final = "no break-even value by period: a log read in parts is not cut into periods"
 _GAIN_COLUMNS: Final = ("layer", "decision_point", "segment", "action", "baseline", "direction", "cluster")
 
 
@@ -88,8 +89,8 @@ def estimate_partitions(
     Requests are split into partitions by a hash. Each partition fits its own nuisances, cross-fitted by
     cluster, and leaves a state per contrast and segment; states add, clusters by bucket, so that a cluster
     may span partitions. Rule, contrasts and segments are those of the first partition of each decision
-    point. The frame `ledger` of the result is empty. There is no trimming: a contrast without overlap is
-    refused. Regret is that of a sample of whole sessions.
+    point. The frames `ledger`, `trend` and `drift` of the result are empty. There is no trimming: a contrast
+    without overlap is refused. Regret is that of a sample of whole sessions.
 
     Raises: SchemaError as `estimate`.
     """
@@ -214,7 +215,7 @@ def _summary(run: _Run, source: pl.LazyFrame, config: Config, seed: int) -> Esti
         level=LEVEL,
         seed=seed,
         window=frames.window(source.select(wanted)),
-        notes=tuple(run.notes),
+        notes=(*run.notes, *((_NO_TREND,) if run.states else ())),
         consumption=consumption(source, config),
         regret=regret(source, config, seed),
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from ..schemas.records import QUANTITIES, Finding
-from . import charts, ingested, price_charts, slices
+from . import charts, ingested, price_charts, price_trend, slices
 from . import numbers as fmt
 from .allocation import allocation_charts
 from .charts import Chart
@@ -90,6 +90,8 @@ class Content:
     samples: Chart | None
     strips: tuple[Chart, ...]
     curve: Chart | None
+    trends: tuple[Chart, ...]
+    drifts: Table
     predictions: Table
     prediction_curves: tuple[Chart, ...]
     overlaps: tuple[Chart, ...]
@@ -130,6 +132,8 @@ def content(view: RunView, *, hidden: str = "") -> Content:
         samples=sample_chart(est),
         strips=price_charts.price_strips(view.prices),
         curve=price_charts.value_chart(view.prices.value_curve),
+        trends=price_trend.trend_charts(est, view.prices, found),
+        drifts=price_trend.drift_table(est, view.prices),
         predictions=predictions_table(view.predictions),
         prediction_curves=prediction_charts(view.predictions),
         overlaps=_overlaps(view),

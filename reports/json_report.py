@@ -41,6 +41,8 @@ def render(view: RunView, content: Content) -> str:
         "spend_split": spend_split(est, view.prices).to_dicts(),
         "value_curve": view.prices.value_curve.to_dicts(),
         "savings": view.prices.savings.to_dicts(),
+        "trend": trace.of_trend(view),
+        "drift": trace.of_drift(view),
         "predictions": [p.to_dict() for p in view.predictions],
         "scrutiny": trace.of_scrutinies(view),
         "truth": truth_rows(view.truth),

@@ -36,6 +36,8 @@ def render(content: Content) -> str:
         *_section(content.split, ""),
         *_section(content.checks, ""),
         *(part for chart in content.strips for part in _section(chart.table, "")),
+        *_section(content.drifts, ""),
+        *(part for chart in content.trends for part in _section(chart.table, "")),
         *_section(content.predictions, ""),
         *(part for t in content.truth for part in _section(t, "")),
         *_section(content.coverage, ""),

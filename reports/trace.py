@@ -12,13 +12,16 @@ from .headline import counted_gains
 from .view import RunView
 
 _CONTRAST: Final = ("layer", "decision_point", "segment", "action", "baseline")
-Key = tuple[str | None, ...]
+_MOVING: Final = ("layer", "decision_point", "action", "baseline")
+Key = tuple[str | int | None, ...]
 FILES: Final = {
     "estimates": "estimates.parquet",
     "ledger": "ledger.parquet",
     "gains": "states/gains.parquet",
     "joint": "states/joint.parquet",
     "savings": "prices.json",
+    "trend": "states/trend.parquet",
+    "drift": "states/drift.parquet",
     "decisions": "store/decisions",
 }
 """Name in a trace -> the place in the run folder that holds its rows."""
@@ -106,6 +109,36 @@ def of_price(view: RunView, price: Price) -> dict[str, Any]:
         "n": price.n,
         "clusters": price.clusters,
     }
+
+
+def of_trend(view: RunView) -> list[dict[str, Any]]:
+    """V* by period, each with the estimates of its contrast over the whole log and its row in `trend`."""
+    keys = (*_MOVING, "period")
+    at = {key: i for i, key in enumerate(view.est.trend.select(keys).iter_rows())}
+    return [
+        {**row, "trace": {**_of_contrast(view, row), "trend": at.get(tuple(row[k] for k in keys))}}
+        for row in view.prices.trend.to_dicts()
+    ]
+
+
+def of_drift(view: RunView) -> list[dict[str, Any]]:
+    """The tests of a change, each with the rows in `trend` that it compares and its own in `drift`."""
+    return [
+        {
+            **row,
+            "trace": {
+                **_of_contrast(view, row),
+                "trend": _positions(view.est.trend, {k: row[k] for k in _MOVING}),
+                "drift": i,
+            },
+        }
+        for i, row in enumerate(view.est.drift.to_dicts())
+    ]
+
+
+def _of_contrast(view: RunView, row: Mapping[str, Any]) -> dict[str, Any]:
+    keys = {**{k: row[k] for k in _MOVING}, "segment": "all"}
+    return {"estimates": _positions(view.est.contrasts, keys)}
 
 
 def of_scrutinies(view: RunView) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from ..errors import SchemaError
+from .trends import DRIFT, TREND, VALUE_TREND
 
 Quantity = Literal["quality", "cost", "latency", "risk", "net"]
 Estimand = Literal["ATO", "ATE", "ATE-trimmed", "bound", "not_identified"]
@@ -194,6 +195,7 @@ class Prices:
 
     value_curve: rows of VALUE_CURVE for all decision points as one market; empty without one.
     savings: rows of SAVINGS; empty where the prices were not fitted to decisions.
+    trend: rows of VALUE_TREND: V* of each contrast in consecutive periods of the log.
     """
 
     prices: tuple[Price, ...]
@@ -202,6 +204,7 @@ class Prices:
     window_to: str | None = None
     value_curve: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VALUE_CURVE))
     savings: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SAVINGS))
+    trend: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VALUE_TREND))
 
     def named(self, name: str) -> tuple[Price, ...]:
         """Every price called `name`, in order."""
@@ -342,6 +345,8 @@ class Estimates:
     `upper`, `n` rows standing for `decisions`; empty when no cap has to be judged.
     regret: per decision point, and under layer 'all' for all of them, what the best use of the logged context
     would have gained, between bounds: columns REGRET.
+    trend: per contrast identified over the whole log its joint means in consecutive periods: columns TREND.
+    drift: whether they differ beyond noise: columns DRIFT. Both are empty where the log was read in parts.
     """
 
     contrasts: pl.DataFrame
@@ -356,6 +361,8 @@ class Estimates:
     notes: tuple[str, ...] = field(default=())
     consumption: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONSUMPTION))
     regret: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REGRET))
+    trend: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TREND))
+    drift: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DRIFT))
 
     def where(self, **columns: str) -> list[Estimate]:
         """The contrasts whose columns equal the given values, as records.

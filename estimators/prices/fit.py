@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,9 +10,10 @@ import polars as pl
 
 from ...schemas.config import Config
 from ...schemas.records import Estimates, Price, Prices
+from ...schemas.trends import VALUE_TREND
 from ...schemas.units import LATENCY_PRICE, ROLLOUT_PRICE, SIGNAL_PRICE, TASK_VALUE, Amount
 from ..confidence import LEVEL
-from .break_even import break_even_value
+from .break_even import Ratio, break_even_value
 from .from_decisions import NOTHING, Decisions, prices_from
 from .implied import CAP_SYMBOLS, CAP_UNITS
 
@@ -53,7 +54,13 @@ def fit_prices(
         *_caps(est, config, fitted, stamp),
         *(replace(p, **stamp) for p in fitted if not p.name.startswith(_CAP_PRICE)),
     )
-    return Prices(prices=prices, value_curve=found.value_curve, savings=found.savings, **stamp)
+    return Prices(
+        prices=prices,
+        value_curve=found.value_curve,
+        savings=found.savings,
+        trend=_trend(est, config),
+        **stamp,
+    )
 
 
 def _task_values(config: Config, stamp: dict[str, Any]) -> list[Price]:
@@ -100,18 +107,20 @@ def _set_price(
     )
 
 
-def _break_evens(est: Estimates, config: Config, stamp: dict[str, Any]) -> list[Price]:
+def _weights(config: Config) -> dict[str, float]:
     latency, risk = config.prices.latency, config.prices.risk
-    weights = {"latency_price": latency.value if latency else 0.0, "risk_price": risk.value if risk else 0.0}
+    return {"latency_price": latency.value if latency else 0.0, "risk_price": risk.value if risk else 0.0}
+
+
+def _break_evens(est: Estimates, config: Config, stamp: dict[str, Any]) -> list[Price]:
     rows = est.joint.filter(pl.col("estimand") != "not_identified")
     order = ["layer", "decision_point", "action", "baseline", "segment", "estimand"]
+    weights = _weights(config)
     return [_break_even(row, est.level, weights, stamp) for row in rows.sort(order).iter_rows(named=True)]
 
 
 def _break_even(row: dict[str, Any], level: float, weights: dict[str, float], stamp: dict[str, Any]) -> Price:
-    theta = np.array(row["theta"], dtype=float)
-    cov = np.array(row["cov"], dtype=float).reshape(4, 4)
-    ratio = break_even_value(theta, cov, float(row["df"]), level=level or LEVEL, **weights)
+    ratio = _ratio(row, level, weights)
     return Price(
         name=_BREAK_EVEN,
         symbol="V*",
@@ -131,9 +140,27 @@ def _break_even(row: dict[str, Any], level: float, weights: dict[str, float], st
         clusters=row["clusters"],
         ess=row["ess"],
         method=f"{row['estimand']}, Fieller interval",
-        reason=ratio.reason or _reading(theta[0], ratio.value, row),
+        reason=ratio.reason,
         **stamp,
     )
+
+
+def _ratio(row: dict[str, Any], level: float, weights: dict[str, float]) -> Ratio:
+    """V* of a row of `joint` or `trend`; its reason says why there is none, or what it means."""
+    theta = np.array(row["theta"], dtype=float)
+    cov = np.array(row["cov"], dtype=float).reshape(4, 4)
+    ratio = break_even_value(theta, cov, float(row["df"]), level=level or LEVEL, **weights)
+    return replace(ratio, reason=ratio.reason or _reading(theta[0], ratio.value, row))
+
+
+def _trend(est: Estimates, config: Config) -> pl.DataFrame:
+    """V* of each contrast by period; a period that was refused keeps its reason."""
+    weights = _weights(config)
+    rows = [
+        row | (asdict(_ratio(row, est.level, weights)) if row["theta"] is not None else {"level": est.level})
+        for row in est.trend.iter_rows(named=True)
+    ]
+    return pl.DataFrame([{name: row.get(name) for name in VALUE_TREND} for row in rows], schema=VALUE_TREND)
 
 
 def _reading(dq: float, value: float | None, row: dict[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from ..confidence import LEVEL, critical_t
+from ..simultaneous import holm
 from .attributes import COST
 from .behaviour import Behaviour, covariance
 from .break_even import Ratio
@@ -78,7 +79,7 @@ def revealed_gaps(found: Sequence[Behaviour]) -> pl.DataFrame:
         pairs = list(itertools.combinations(points, 2))
         p_values = [_equal([_stack(pair, attribute)]) for pair in pairs]
         joint = p_values[0] if len(pairs) == 1 else _equal([_stack(points, attribute)])
-        for pair, p, adjusted in zip(pairs, p_values, _holm(p_values), strict=True):
+        for pair, p, adjusted in zip(pairs, p_values, holm(p_values), strict=True):
             rows.append(_pair(name, attribute, pair, p, adjusted, joint))
     if len(revealing) > 1:
         rows.append(_together(revealing))
@@ -130,16 +131,6 @@ def _equal(stacks: list[_Stack]) -> float:
     least = min(float(s.fun) for s in searches)
     freedom = count * (size - 1)
     return float(stats.f.sf(least / freedom, freedom, stacks[0].df))
-
-
-def _holm(p_values: list[float]) -> list[float]:
-    order = np.argsort(p_values)
-    m, running = len(p_values), 0.0
-    out = [0.0] * m
-    for rank, j in enumerate(order.tolist()):
-        running = max(running, min(1.0, (m - rank) * p_values[j]))
-        out[j] = running
-    return out
 
 
 def _pair(

@@ -38,6 +38,7 @@ def prices_json(prices: Prices) -> str:
         "prices": entries,
         "value_curve": prices.value_curve.to_dicts(),
         "savings": prices.savings.to_dicts(),
+        "trend": prices.trend.to_dicts(),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
