@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shadowprice.estimators.contrasts import floored_mean
 from shadowprice.estimators.jackknife import WeightedMean
 from shadowprice.estimators.pairs import Pair
+from threadpoolctl import threadpool_limits
 from worlds import router_world
 
 Array = NDArray[np.float64]
@@ -62,7 +63,8 @@ def drawn(
     of_a_time: each cluster has its own days, as sessions do; else all of them, as tenants do.
     """
     rng = np.random.default_rng([seed, n, clusters])
-    made, _ = contrast(n)
+    with threadpool_limits(limits=1):
+        made, _ = contrast(n)
     cluster = rng.integers(clusters, size=n)
     days = (cluster + rng.random(n)) / clusters * DAYS if of_a_time else rng.uniform(0.0, DAYS, size=n)
     gain = first + (last - first) * days / DAYS
