@@ -106,32 +106,37 @@ def csv_records(log: LogFile, *, delimiter: str = ",") -> Iterator[CsvRecord | R
     skipped: list[Rejected] = []
     with opened(log) as stream:
         rows = csv.reader(_decoded(stream, skipped), delimiter=delimiter)
-        header = _csv_header(rows, log)
-        line = rows.line_num + 1
+        header = _csv_header(rows, skipped, log)
+        following, broken = rows.line_num + 1, None
         while True:
             try:
                 cells = next(rows, None)
             except csv.Error as error:
-                cells = Rejected(line, f"not CSV: {error}")
+                broken = broken or Rejected(following, f"not CSV: {error}")
+                cells = []
+            line, following = following, rows.line_num + 1
+            if broken is not None:
+                if cells is not None and len(cells) != len(header):
+                    continue  # what is left of the cell that was too long looks like any number of bad rows
+                yield Rejected(broken.line, f"{broken.reason}; not read up to line {line - 1}")
+                broken = None
             yield from skipped
             skipped.clear()
             if cells is None:
                 return
-            if isinstance(cells, Rejected):
-                yield cells
-            elif cells:
+            if cells:
                 yield _csv_row(cells, header, line)
-            line = rows.line_num + 1
 
 
-def _csv_header(rows: Iterator[list[str]], log: LogFile) -> list[str]:
+def _csv_header(rows: Iterator[list[str]], skipped: list[Rejected], log: LogFile) -> list[str]:
     try:
         header = next(rows, [])
     except csv.Error as error:
         raise IngestError(f"the header is not CSV: {error}", where=printable(log.name)) from error
     where = f"{printable(log.name)}:1"
     if not any(header):
-        raise IngestError("no header", where=where, expected="column names in the first line")
+        found = skipped[0].reason if skipped else "no header"
+        raise IngestError(found, where=where, expected="column names in the first line")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise IngestError(f"column {twice[0]!r} appears twice", where=where, expected="unique column names")

@@ -7,6 +7,7 @@ from typing import Final, cast
 
 from ...errors import ConfigError, IngestError
 from ..lines import printable
+from ..opening import HEAD_BYTES
 from ..seam import Reader
 from . import (
     areal,
@@ -139,6 +140,8 @@ def _looks_like(head: bytes) -> str:
         return "a Parquet file, not a known format"
     if b"\0" in head or _is_binary(head):
         return "binary data, not a known format"
+    if b"\n" not in head and len(head) >= HEAD_BYTES:
+        return f"a first line of more than {HEAD_BYTES} bytes, not a known format"
     return "not a known format"
 
 
