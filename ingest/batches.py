@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+import polars as pl
 import pyarrow as pa
 
 from ..schemas.columns import FEATURE_PREFIX
 from ..schemas.tables import arrow_schema
+from .blocks import feature_columns
 from .seam import Table
 
 FeatureKind = Literal["real", "text"]
@@ -38,12 +40,23 @@ def feature_kinds(rows: Sequence[dict[str, Any]]) -> dict[str, FeatureKind]:
     return kinds
 
 
-def staged_table(table: Table, rows: list[dict[str, Any]], kinds: dict[str, FeatureKind]) -> pa.Table:
-    """`rows` (checked, with provenance and sequence) as an Arrow table in the staged schema of `table`.
+def staged_table(table: Table, rows: list[dict[str, Any]], frame: pl.DataFrame | None = None) -> pa.Table:
+    """`rows` and those of `frame` in the staged schema of `table`, in the order of their sequence.
 
-    kinds: of the features of these rows.
+    All are checked and have provenance and sequence. frame: as in a Block.
     """
-    schema = staged_schema(table, kinds)
+    kinds = feature_kinds(rows)
+    if frame is not None:
+        kinds |= {name: kind for name, kind in _frame_kinds(frame).items() if kinds.get(name) != "text"}
+    schema = staged_schema(table, dict(sorted(kinds.items())))
+    parts = [_of_rows(rows, schema, kinds)] if rows else []
+    parts += [_of_frame(frame, schema, kinds)] if frame is not None else []
+    if len(parts) == 1:
+        return parts[0]
+    return pa.concat_tables(parts).sort_by(SEQUENCE).combine_chunks()
+
+
+def _of_rows(rows: list[dict[str, Any]], schema: pa.Schema, kinds: dict[str, FeatureKind]) -> pa.Table:
     present = set[str]().union(*rows)  # most formats fill a third of the columns
     columns = [
         _feature_array(field.name, rows, kinds[field.name])
@@ -53,6 +66,35 @@ def staged_table(table: Table, rows: list[dict[str, Any]], kinds: dict[str, Feat
         else pa.nulls(len(rows), type=field.type)
         for field in schema
     ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _frame_kinds(frame: pl.DataFrame) -> dict[str, FeatureKind]:
+    kinds: dict[str, FeatureKind] = {}
+    for name in frame.columns:
+        if name.startswith(FEATURE_PREFIX):
+            numbers, words = (frame[column] for column in feature_columns(name))
+            if words.null_count() < frame.height:
+                kinds[name] = "text"
+            elif numbers.null_count() < frame.height:
+                kinds[name] = "real"
+    return kinds
+
+
+def _of_frame(frame: pl.DataFrame, schema: pa.Schema, kinds: dict[str, FeatureKind]) -> pa.Table:
+    columns: list[pa.Array] = []
+    for field in schema:
+        if kinds.get(field.name) == "text":
+            numbers, words = (frame[column] for column in feature_columns(field.name))
+            values = (
+                words.fill_null(numbers_as_texts(numbers)) if numbers.null_count() < len(numbers) else words
+            )
+        elif field.name not in frame.columns:
+            columns.append(pa.nulls(frame.height, type=field.type))
+            continue
+        else:
+            values = frame[field.name]
+        columns.append(values.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(field.type))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -70,6 +112,12 @@ def staged_schema(table: Table, kinds: dict[str, FeatureKind]) -> pa.Schema:
 def number_as_text(value: float) -> str:
     """A number as a category: whole numbers without a fraction, so that 3, 3.0 and "3" are one category."""
     return repr(float(value)).removesuffix(".0")
+
+
+def numbers_as_texts(numbers: pl.Series) -> pl.Series:
+    """Numbers as categories; Python spells each, because polars writes large and small ones otherwise."""
+    spelled = [None if number is None else number_as_text(number) for number in numbers.to_list()]
+    return pl.Series(numbers.name, spelled, dtype=pl.String)
 
 
 def _feature_array(name: str, rows: list[dict[str, Any]], kind: FeatureKind) -> pa.Array:

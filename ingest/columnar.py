@@ -6,7 +6,8 @@ Only the columns asked for are read, so that texts which nobody needs never ente
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -34,22 +35,43 @@ def parquet_records(
     times are cut to microseconds, which is what Python's times hold.
     Raises: IngestError when the file is not readable as Parquet, or inflates beyond any real log.
     """
-    number = 0
+    for first, rows in parquet_batches(log, columns=columns):
+        with _readable(log):
+            for start in range(0, rows.num_rows, _SLICE_ROWS):
+                yield from _numbered(rows.slice(start, _SLICE_ROWS), first + start)
+
+
+def parquet_batches(
+    log: LogFile, *, columns: Collection[str] | None = None, batch_rows: int = _BATCH_ROWS
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows as Arrow holds them, in batches, each with the number of its first row.
+
+    Raises: IngestError, as `parquet_records`.
+    """
+    number = 1
+    with _readable(log), pq.ParquetFile(log.path) as file:
+        _check_inflation(file.metadata, log)
+        named = file.schema_arrow.names
+        wanted = None if columns is None else [name for name in named if name in columns]
+        # Of no columns Arrow would give batches without rows.
+        found = _empty(file, batch_rows) if wanted == [] else file.iter_batches(batch_rows, columns=wanted)
+        for batch in found:
+            yield number, _microseconds(batch)
+            number += batch.num_rows
+            if log.heard is not None:
+                log.heard(log.path.stat().st_size * (number - 1) // file.metadata.num_rows)
+
+
+def _empty(file: pq.ParquetFile, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    for start in range(0, file.metadata.num_rows, batch_rows):
+        rows = [{}] * min(batch_rows, file.metadata.num_rows - start)
+        yield pa.RecordBatch.from_struct_array(pa.array(rows, pa.struct([])))
+
+
+@contextmanager
+def _readable(log: LogFile) -> Generator[None]:
     try:
-        with pq.ParquetFile(log.path) as file:
-            _check_inflation(file.metadata, log)
-            named = file.schema_arrow.names
-            wanted = None if columns is None else [name for name in named if name in columns]
-            if wanted == []:  # Arrow would give batches without rows
-                yield from ((n + 1, {}) for n in range(file.metadata.num_rows))
-                return
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
-                rows = _microseconds(batch)
-                for start in range(0, rows.num_rows, _SLICE_ROWS):
-                    yield from _numbered(rows.slice(start, _SLICE_ROWS), number + start + 1)
-                number += rows.num_rows
-                if log.heard is not None:
-                    log.heard(log.path.stat().st_size * number // file.metadata.num_rows)
+        yield
     except (*DAMAGED_PARQUET, OSError) as error:
         told = str(error).splitlines() or [type(error).__name__]
         raise IngestError(
@@ -64,12 +86,13 @@ def _numbered(rows: pa.RecordBatch, first: int) -> Iterator[tuple[int, Record] |
         found = rows.to_pylist()
     except (ValueError, OverflowError):
         for place in range(rows.num_rows):
-            yield _single(rows.slice(place, 1), first + place)
+            yield single(rows.slice(place, 1), first + place)
         return
     yield from enumerate(found, first)
 
 
-def _single(row: pa.RecordBatch, number: int) -> tuple[int, Record] | Rejected:
+def single(row: pa.RecordBatch, number: int) -> tuple[int, Record] | Rejected:
+    """The one row of `row`, whose number in the file is `number`, or why Python cannot hold it."""
     try:
         return number, row.to_pylist()[0]
     except UnicodeDecodeError:

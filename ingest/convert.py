@@ -24,10 +24,13 @@ _US_PER: Final[dict[TimeUnit, Decimal]] = {
 _FIRST_YEAR: Final = 2000
 _LAST_YEAR: Final = 2199
 """No log of a model is older or newer: a time outside comes from a wrong unit, such as ms read as s."""
+FIRST_MICROS: Final = (datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+LAST_MICROS: Final = (datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+"""The first microsecond of these years, and the first after them."""
 RELATIVE_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Declared start of logs with a relative clock; their rows say x_clock = 'relative'."""
-_MISSING: Final = frozenset({"", "none", "null", "-", "{}", "[]"})
-_LONGEST_MISSING: Final = max(map(len, _MISSING))
+MISSING: Final = frozenset({"", "none", "null", "-", "{}", "[]"})
+_LONGEST_MISSING: Final = max(map(len, MISSING))
 _HOLDERS: Final = (list, dict, tuple)
 _MAX_COUNT: Final = 2**63 - 1
 _COUNT_DIGITS: Final = len(str(_MAX_COUNT))
@@ -53,7 +56,7 @@ def missing(value: Any) -> Any:
         if len(value) > _LONGEST_MISSING and not (value[0].isspace() or value[-1].isspace()):
             return value  # most values: too long to spell "nothing", and nothing to strip
         text = value.strip()
-        return None if len(text) <= _LONGEST_MISSING and text.lower() in _MISSING else value
+        return None if len(text) <= _LONGEST_MISSING and text.lower() in MISSING else value
     if isinstance(value, _HOLDERS):
         return value or None
     return value

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
-from typing import IO, Any, Final, NoReturn
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, Final, NoReturn, Protocol
 
 import ijson
 import orjson
@@ -32,6 +32,12 @@ _CHUNK: Final = 1024 * 1024
 
 JsonRecord = tuple[int, dict[str, Any]]
 CsvRecord = tuple[int, dict[str, str]]
+
+
+class Stream(Protocol):
+    """What lines are read from."""
+
+    def readline(self, size: int, /) -> bytes: ...
 
 
 class _TooLargeError(Exception):
@@ -102,33 +108,21 @@ def csv_records(log: LogFile, *, delimiter: str = ",") -> Iterator[CsvRecord | R
 
     Raises: IngestError when the file cannot be opened, or its header is empty or names a column twice.
     """
+    with opened(log) as stream:
+        header, line, skipped = csv_header(stream, log, delimiter=delimiter)
+        yield from skipped
+        for _, found in csv_rows(stream, header, delimiter=delimiter, line=line):
+            yield from found
+
+
+def csv_header(stream: Stream, log: LogFile, *, delimiter: str) -> tuple[list[str], int, Iterable[Rejected]]:
+    """The column names at the begin of a CSV stream, the line after them, and lines that were skipped.
+
+    Raises: IngestError when the header is empty or names a column twice.
+    """
     csv.field_size_limit(MAX_CELL_CHARS)
     skipped: list[Rejected] = []
-    with opened(log) as stream:
-        rows = csv.reader(_decoded(stream, skipped), delimiter=delimiter)
-        header = _csv_header(rows, skipped, log)
-        following, broken = rows.line_num + 1, None
-        while True:
-            try:
-                cells = next(rows, None)
-            except csv.Error as error:
-                broken = broken or Rejected(following, f"not CSV: {error}")
-                cells = []
-            line, following = following, rows.line_num + 1
-            if broken is not None:
-                if cells is not None and len(cells) != len(header):
-                    continue  # what is left of the cell that was too long looks like any number of bad rows
-                yield Rejected(broken.line, f"{broken.reason}; not read up to line {line - 1}")
-                broken = None
-            yield from skipped
-            skipped.clear()
-            if cells is None:
-                return
-            if cells:
-                yield _csv_row(cells, header, line)
-
-
-def _csv_header(rows: Iterator[list[str]], skipped: list[Rejected], log: LogFile) -> list[str]:
+    rows = csv.reader(_decoded(stream, skipped, line=1), delimiter=delimiter)
     try:
         header = next(rows, [])
     except csv.Error as error:
@@ -140,7 +134,39 @@ def _csv_header(rows: Iterator[list[str]], skipped: list[Rejected], log: LogFile
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise IngestError(f"column {twice[0]!r} appears twice", where=where, expected="unique column names")
-    return header
+    return header, rows.line_num + 1, skipped
+
+
+def csv_rows(
+    stream: Stream, header: list[str], *, delimiter: str, line: int
+) -> Iterator[tuple[int, list[CsvRecord | Rejected]]]:
+    """The records of a CSV stream from `line` on, where one begins: what each came to, and the line after.
+
+    Whenever one is yielded the stream is at the begin of the next.
+    """
+    skipped: list[Rejected] = []
+    rows = csv.reader(_decoded(stream, skipped, line=line), delimiter=delimiter)
+    begin, broken = line, None
+    while True:
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            broken = broken or Rejected(begin, f"not CSV: {error}")
+            cells = []
+        here, begin = begin, line + rows.line_num
+        if broken is not None and cells is not None and len(cells) != len(header):
+            continue  # what is left of the cell that was too long looks like any number of bad rows
+        found: list[CsvRecord | Rejected] = []
+        if broken is not None:
+            found.append(Rejected(broken.line, f"{broken.reason}; not read up to line {here - 1}"))
+            broken = None
+        found += skipped
+        skipped.clear()
+        if cells:
+            found.append(_csv_row(cells, header, here))
+        yield begin, found
+        if cells is None:
+            return
 
 
 def _csv_row(cells: list[str], header: list[str], line: int) -> CsvRecord | Rejected:
@@ -155,18 +181,18 @@ def _undecodable(cell: str) -> bool:
     return any("\ud800" <= char <= "\udfff" for char in cell)
 
 
-def _decoded(stream: IO[bytes], skipped: list[Rejected]) -> Iterator[str]:
+def _decoded(stream: Stream, skipped: list[Rejected], *, line: int) -> Iterator[str]:
     """The lines as text; a line that is too long or damaged becomes empty and is noted in `skipped`."""
-    for number, line in _lines(stream):
-        if isinstance(line, Rejected):
-            skipped.append(line)
+    for number, found in _lines(stream, first=line):
+        if isinstance(found, Rejected):
+            skipped.append(found)
             yield "\n"
         else:
-            body = line.removeprefix(_BOM) if number == 1 else line
+            body = found.removeprefix(_BOM) if number == 1 else found
             yield body.decode("utf-8", errors="surrogateescape")
 
 
-def _lines(stream: IO[bytes], *, first: int = 1) -> Iterator[tuple[int, bytes | Rejected]]:
+def _lines(stream: Stream, *, first: int = 1) -> Iterator[tuple[int, bytes | Rejected]]:
     """Lines numbered from `first`; one longer than MAX_LINE_BYTES is skipped in pieces and is Rejected."""
     number = first - 1
     while True:

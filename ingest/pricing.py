@@ -10,6 +10,8 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+import polars as pl
+
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
@@ -19,6 +21,13 @@ MODEL_HINT: Final = "_model"
 _MAX_NAME: Final = 200
 """Longer than any model's name; longer text is not looked up."""
 _TOKENS: Final = ("tok_input_uncached", "tok_cache_read", "tok_cache_write", "tok_output")
+_PRICED_BY: Final[dict[str, pl.DataType]] = {
+    **dict.fromkeys(("layer", "action", "action_executed", "cache_hit_kind", "cost_source"), pl.String()),
+    **dict.fromkeys(_TOKENS, pl.Int64()),
+    "cost_usd": pl.Float64(),
+    "ts": pl.Datetime("us", "UTC"),
+}
+"""The columns that a price depends on, and its own."""
 
 
 def price(values: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +52,27 @@ def price(values: dict[str, Any]) -> dict[str, Any]:
     )
     row["cost_source"] = "unpriced" if row["cost_usd"] is None else "priced"
     return row
+
+
+def priced(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` of decisions with what `price` says of each row; rows that lack a cost are looked at alone."""
+    absent = [name for name in _PRICED_BY if name not in frame.columns]
+    rows = frame.with_columns(pl.lit(None, dtype=_PRICED_BY[name]).alias(name) for name in absent)
+    tokens = pl.any_horizontal((pl.col(name) > 0).fill_null(value=False) for name in _TOKENS)
+    free = (pl.col("cost_usd") == 0) & (pl.col("cache_hit_kind").fill_null("none") != "none")
+    ours = pl.col("layer").is_in(PRICED_LAYERS)
+    logged = ((pl.col("cost_usd") > 0) | free | (pl.col("cost_usd").is_not_null() & ~tokens)).fill_null(
+        value=False
+    )
+    source = pl.when(ours & logged).then(pl.col("cost_source").fill_null("logged")).otherwise("cost_source")
+    rows = rows.with_columns(source)
+    lacking = rows.select(ours & ~logged & tokens).to_series()
+    if lacking.any():
+        found = [price(row) for row in rows.filter(lacking).select(list(_PRICED_BY)).iter_rows(named=True)]
+        for name in ("cost_usd", "cost_source"):
+            told = pl.Series([row[name] for row in found], dtype=_PRICED_BY[name])
+            rows = rows.with_columns(rows[name].scatter(lacking.arg_true(), told))
+    return rows
 
 
 def without_hints(values: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from ..errors import ConfigError
 from .opening import printable
 
@@ -59,6 +61,17 @@ class Pseudonyms:
                 return f"{name} is {type(value).__name__}, expected text"
             hidden[name] = self.of(value)
         return {**values, **hidden}
+
+    def applied_to(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`frame`, in which ids are text, with pseudonyms for them."""
+        hidden = [
+            pl.Series(
+                name, [None if text is None else self.of(text) for text in frame[name].to_list()], pl.String()
+            )
+            for name in ID_COLUMNS
+            if name in frame.columns
+        ]
+        return frame.with_columns(hidden)
 
     def to_hex(self) -> str:
         """The key itself, for another process of the same run; never for a file or a message."""

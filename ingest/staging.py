@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
+import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import ExportError, IngestError
@@ -22,9 +24,10 @@ from ..schemas.columns import FEATURE_PREFIX
 from ..schemas.config import Config
 from ..schemas.files import write_text
 from .batch_checks import problems
-from .batches import SEQUENCE, FeatureKind, feature_kinds, staged_table
+from .batches import SEQUENCE, FeatureKind, staged_table
+from .blocks import PLACE, Block, ColumnReader
 from .opening import printable
-from .pricing import price, without_hints
+from .pricing import price, priced, without_hints
 from .pseudonyms import Pseudonyms, without_quotes
 from .seam import EntangledError, Ignored, Item, LogFile, Reader, Rejected, Row, Table
 
@@ -111,10 +114,10 @@ def stage(
                 sequence=0 if late is None else LATE,
             )
             for item in _read(log, reader, config) if late is None else late:
-                writer.take(item)
-                if writer.count >= BATCH_ROWS:
-                    writer.flush()
-                    on_batch(writer.sequence)
+                for _ in writer.take_all(item) if isinstance(item, Block) else (writer.take(item),):
+                    if writer.count >= BATCH_ROWS:
+                        writer.flush()
+                        on_batch(writer.sequence)
             writer.flush()
         on_end()
         return finish(folder, writer.facts())
@@ -155,10 +158,12 @@ def writing(folder: Path) -> Generator[None]:
         ) from error
 
 
-def _read(log: LogFile, reader: Reader, config: Config) -> Iterator[Item]:
+def _read(log: LogFile, reader: Reader, config: Config) -> Iterator[Item | Block]:
     """What `reader` yields; what goes wrong while reading is told from what goes wrong while writing."""
     try:
-        yield from reader.read(log, config)
+        yield from (
+            reader.read_columns(log, config) if isinstance(reader, ColumnReader) else reader.read(log, config)
+        )
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise IngestError(f"cannot be read: {reason}", where=printable(log.name)) from error
@@ -186,6 +191,7 @@ class _Writer:
     waiting: dict[Table, list[tuple[int, int, dict[str, Any]]]] = field(
         default_factory=dict[Table, list[Any]]
     )
+    blocks: dict[Table, list[pl.DataFrame]] = field(default_factory=dict[Table, list[pl.DataFrame]])
     rejected: list[tuple[int, dict[str, Any]]] = field(default_factory=list[Any])
     parts: dict[Table, list[str]] = field(default_factory=dict[Table, list[str]])
     seen: set[str] = field(default_factory=set[str])
@@ -201,6 +207,47 @@ class _Writer:
         else:
             self._row(item)
 
+    def take_all(self, block: Block) -> Iterator[None]:
+        """Take the items of a block, and stop for a flush wherever one is due."""
+        start = 0
+        while start < block.size:
+            stop = min(block.size, start + BATCH_ROWS - self.count)
+            before, part = self.sequence - start, block.cut(start, stop)
+            for table, frame in part.frames.items():
+                self._frame(table, frame.with_columns((pl.col(PLACE) + before + 1).alias(SEQUENCE)))
+            for place, item in part.others:
+                self.sequence = before + place
+                self.take(item)
+            self.sequence = before + stop
+            start = stop
+            yield
+
+    def _frame(self, table: Table, frame: pl.DataFrame) -> None:
+        if self.pseudonyms is not None:
+            frame = self.pseudonyms.applied_to(frame)
+        self.blocks.setdefault(table, []).append(frame)
+        self.count += frame.height
+
+    def _finished(self, table: Table) -> pl.DataFrame | None:
+        """The waiting rows that came in blocks, priced and with provenance."""
+        frames = self.blocks.pop(table, [])
+        if not frames or not any(frame.height for frame in frames):
+            return None
+        frame = priced(pl.concat(frames)) if table == "decisions" else pl.concat(frames)
+        if table == "decisions":
+            told = (
+                frame["propensity_source"]
+                if "propensity_source" in frame.columns
+                else pl.lit(None, pl.String())
+            )
+            frame = frame.with_columns(told.fill_null("unknown").alias("propensity_source"))
+        for name in frame.columns:
+            if name.startswith(FEATURE_PREFIX):
+                self.features.setdefault(name, set())
+        return frame.with_columns(
+            pl.lit(self.reader.NAME).alias("source_format"), pl.lit(self.log.name).alias("source_file")
+        )
+
     def _row(self, row: Row) -> None:
         values = row.values if self.pseudonyms is None else self.pseudonyms.applied(row.values)
         if isinstance(values, str):
@@ -211,7 +258,7 @@ class _Writer:
 
     def _checked(self, table: Table) -> list[dict[str, Any]]:
         """The waiting rows that can be stored, priced and with provenance; the others are rejected."""
-        waiting = self.waiting.pop(table)
+        waiting = self.waiting.pop(table, [])
         faults = problems(table, [without_hints(values) for _, _, values in waiting])
         rows: list[dict[str, Any]] = []
         for place, (sequence, line, values) in enumerate(waiting):
@@ -246,18 +293,19 @@ class _Writer:
         self.count += 1
 
     def flush(self) -> None:
-        for table in list(self.waiting):
-            rows = self._checked(table)
-            if not rows:
+        for table in list(self.waiting | self.blocks):
+            rows, frame = self._checked(table), self._finished(table)
+            if not rows and frame is None:
                 continue
             written = self.parts.setdefault(table, [])
             name = f"{table}-{len(written)}.parquet"
-            kinds = feature_kinds(rows)
-            pq.write_table(staged_table(table, rows, kinds), self.folder / name, compression="zstd")
+            whole = staged_table(table, rows, frame)
+            pq.write_table(whole, self.folder / name, compression="zstd")
             written.append(name)
-            self.rows[table] += len(rows)
-            for feature, kind in kinds.items():
-                self.features[feature].add(kind)
+            self.rows[table] += whole.num_rows
+            for feature in whole.schema:
+                if feature.name.startswith(FEATURE_PREFIX):
+                    self.features[feature.name].add("text" if pa.types.is_string(feature.type) else "real")
         for _, entry in sorted(self.rejected, key=lambda one: one[0]):
             self.quarantine.write(json.dumps(entry) + "\n")
         self.quarantined += len(self.rejected)

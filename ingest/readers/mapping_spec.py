@@ -9,6 +9,7 @@ import hashlib
 import re
 import tomllib
 import zoneinfo
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -152,6 +153,23 @@ class Mapping:
     spec: MappingSpec
     cells: dict[str, CellSpec]
     kinds: dict[str, Kind]
+
+
+def mapped_paths(mapping: Mapping) -> Iterator[str]:
+    """Every path that the mapping reads."""
+    for cell in mapping.cells.values():
+        yield from (path for path in (cell.path, cell.cache_read, cell.cache_write) if path is not None)
+    for outcome in mapping.spec.outcomes:
+        yield outcome.path
+        if outcome.ts is not None:
+            yield outcome.ts if isinstance(outcome.ts, str) else outcome.ts.path or outcome.path
+    for rule in mapping.spec.action_class:
+        yield from rule.match
+
+
+def mapped_columns(mapping: Mapping) -> set[str]:
+    """The columns of a log that these paths may lead through."""
+    return {name for path in mapped_paths(mapping) for name in (path, path.split(".")[0])}
 
 
 def read_mapping(path: Path) -> Mapping:

@@ -1,0 +1,257 @@
+"""A CSV log by column: what Python's reader makes of each record, wherever there is only one way to read it.
+
+Arrow splits the records; where it might do so in another way, as with quotes inside an unquoted cell, Python
+reads, until it is past that place.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from .batch_columns import Batch, Found
+from .lines import MAX_CELL_CHARS, csv_header, csv_rows
+from .opening import HEAD_BYTES, DamagedError, opened
+from .seam import LogFile
+
+_CHUNK: Final = 2 * 1024 * 1024
+_BATCH_ROWS: Final = 16_384
+_BATCH_BYTES: Final = 16 * 1024 * 1024
+_MAX_STEP: Final = 4096
+_QUOTE, _NEWLINE, _RETURN = 34, 10, 13
+
+Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+Places = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def splits_columns(delimiter: str) -> bool:
+    """Whether Arrow and Python split at `delimiter` alike."""
+    return delimiter == "\t" or (delimiter.isascii() and delimiter.isprintable() and delimiter not in '" ')
+
+
+def csv_columns(log: LogFile, *, delimiter: str, columns: set[str]) -> Iterator[Batch]:
+    """The records of a CSV log, with the named columns that exist.
+
+    Raises: IngestError, as `csv_records`.
+    """
+    with opened(log) as stream:
+        rest = _Rest(stream)
+        header, line, skipped = csv_header(rest, log, delimiter=delimiter)
+        reader = _Reader(rest, header, delimiter, [name for name in header if name in columns], line)
+        reader.others += [(0, found) for found in skipped]
+        yield from reader.batches()
+
+
+class _Rest:
+    """What is left of a stream, of which the next bytes can be looked at before they are read."""
+
+    def __init__(self, stream: io.BufferedReader[Any]) -> None:
+        self._stream = stream
+        self._ahead, self._start = b"", 0
+        self._damage: DamagedError | None = None
+        self._over = False
+        self.read = 0
+
+    def ahead(self, size: int) -> bytes:
+        """The next `size` bytes, fewer at the end of the stream or where it is damaged."""
+        parts = [self._ahead[self._start :]]
+        missing = size - len(parts[0])
+        try:
+            while missing > 0 and self._damage is None and (more := self._stream.read1(HEAD_BYTES)):
+                parts.append(more)
+                missing -= len(more)
+        except DamagedError as error:
+            self._damage = error
+        self._ahead, self._start = b"".join(parts), 0
+        return self._ahead
+
+    def skip(self, size: int) -> None:
+        """Count the next `size` bytes, which were looked at, as read."""
+        self._start += size
+        self.read += size
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line, or `size` bytes of it.
+
+        Raises: DamagedError where the stream is damaged.
+        """
+        if self._over:
+            return b""
+        end = self._ahead.find(b"\n", self._start, self._start + size) + 1 or self._start + size
+        line = self._ahead[self._start : end]
+        self.skip(len(line))
+        if line.endswith(b"\n") or len(line) == size:
+            return line
+        if self._damage is not None:
+            self._over, damage = True, self._damage
+            raise damage
+        more = self._stream.readline(size - len(line))
+        self.read += len(more)
+        return line + more
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Records as they come, by column and by row; rows: those read by column, others: with what came between.
+
+    line: of the next record. step: records to read by row from a doubtful place on; more where many are.
+    """
+
+    rest: _Rest
+    header: list[str]
+    delimiter: str
+    wanted: list[str]
+    line: int
+    step: int = 1
+    count: int = 0
+    size: int = 0
+    rows: list[pa.RecordBatch] = field(default_factory=list[pa.RecordBatch])
+    lines: list[Places] = field(default_factory=list[Places])
+    others: list[tuple[int, Found]] = field(default_factory=list[tuple[int, Found]])
+
+    def batches(self) -> Iterator[Batch]:
+        while data := self.rest.ahead(_CHUNK):
+            plain = _plain(data, self.delimiter)
+            if plain.end and self._by_column(data[: plain.end], plain):
+                self.rest.skip(plain.end)
+                self.step = self.step if plain.end < _CHUNK // 4 else 1
+            else:
+                self._by_row(self.rest.read + plain.doubt)
+            if self.count + len(self.others) >= _BATCH_ROWS or self.size >= _BATCH_BYTES:
+                yield self._batch()
+        self._by_row(self.rest.read)  # the end, which may be damaged
+        yield self._batch()
+
+    def _by_row(self, until: int) -> None:
+        """Read `step` records by row, and on until one ends after byte `until`."""
+        found = csv_rows(self.rest, self.header, delimiter=self.delimiter, line=self.line)
+        for records, (line, items) in enumerate(found, start=1):
+            self.others += [(self.count, item) for item in items]
+            self.line = line
+            if records >= self.step and self.rest.read > until:
+                break
+        self.step = min(2 * self.step, _MAX_STEP)
+
+    def _by_column(self, data: bytes, plain: _Plain) -> bool:
+        """Read whole records by column; False, and nothing read, when Arrow sees others than we do."""
+        starts, ends = plain.starts[plain.filled], plain.ends[plain.filled]
+        lines = self.line + np.searchsorted(plain.newlines, starts)
+        odd: list[int] = []
+        table = self._split(data, odd) if len(starts) else None
+        if table is not None:
+            if table.num_rows + len(odd) != len(starts):
+                return False
+            self.rows += table.combine_chunks().to_batches()
+        for place, number in enumerate(odd):
+            record = io.BytesIO(data[starts[number] : ends[number] + 1])
+            found = csv_rows(record, self.header, delimiter=self.delimiter, line=int(lines[number]))
+            before = self.count + number - place
+            self.others += [(before, item) for _, items in found for item in items]
+        self.lines.append(np.delete(lines, odd))
+        self.count += len(starts) - len(odd)
+        self.size += len(data)
+        self.line += int(np.searchsorted(plain.newlines, len(data)))
+        return True
+
+    def _split(self, data: bytes, odd: list[int]) -> pa.Table:
+        """The wanted cells of all records that have as many as the header; `odd`: which ones have not."""
+
+        def skip(row: pc.InvalidRow) -> str:
+            odd.append(row.number - 1)
+            return "skip"
+
+        return pc.read_csv(
+            io.BytesIO(data),
+            read_options=pc.ReadOptions(
+                column_names=self.header, use_threads=False, block_size=len(data) + 1
+            ),
+            parse_options=pc.ParseOptions(
+                delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=skip
+            ),
+            convert_options=pc.ConvertOptions(
+                column_types=dict.fromkeys(self.header, pa.string()),
+                include_columns=self.wanted or self.header[:1],
+                strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        )
+
+    def _batch(self) -> Batch:
+        """What was read, which is no longer held here."""
+        wanted = self.wanted or self.header[:1]
+        schema = pa.schema([pa.field(name, pa.string()) for name in wanted])
+        table = pa.Table.from_batches(self.rows, schema).combine_chunks()
+        rows = table.to_batches()[0] if self.count else pa.RecordBatch.from_pylist([], schema)
+        lines = np.concatenate([np.empty(0, dtype=np.int64), *self.lines])
+        batch = Batch(self.header, rows, lines, self.others)
+        self.rows, self.lines, self.others, self.count, self.size = [], [], [], 0, 0
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """Where the records of some bytes are, as far as there is no doubt.
+
+    end: of the last whole record without doubt. doubt: the first byte in doubt, or all. starts, ends: first
+    byte and newline of each record up to `end`. filled: records that are no blank lines. newlines: all.
+    """
+
+    end: int
+    doubt: int
+    starts: Places
+    ends: Places
+    filled: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    newlines: Places
+
+
+def _plain(data: bytes, delimiter: str) -> _Plain:
+    values: Bytes = np.frombuffer(data, dtype=np.uint8)
+    newlines, quotes = np.flatnonzero(values == _NEWLINE), np.flatnonzero(values == _QUOTE)
+    doubt = min(_undecodable(data), _odd_byte(values, data), _odd_quote(values, quotes, ord(delimiter)))
+    outside = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+    starts = np.concatenate([[0], outside[:-1] + 1]) if len(outside) else outside
+    long = np.flatnonzero(outside - starts > MAX_CELL_CHARS)
+    doubt = min(doubt, int(starts[long[0]])) if len(long) else doubt
+    whole = int(np.searchsorted(outside, doubt))
+    starts, ends = starts[:whole], outside[:whole]
+    filled = (ends > starts) & ~((ends == starts + 1) & (values[starts] == _RETURN))
+    return _Plain(int(ends[-1]) + 1 if whole else 0, doubt, starts, ends, filled, newlines)
+
+
+def _undecodable(data: bytes) -> int:
+    """The first byte that is not UTF-8, or the number of bytes."""
+    if data.isascii():
+        return len(data)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start
+    return len(data)
+
+
+def _odd_byte(values: Bytes, data: bytes) -> int:
+    """The first NUL, or carriage return that ends no line, or the number of bytes."""
+    first = data.find(b"\0")
+    first = len(data) if first < 0 else first
+    if b"\r" in data:
+        returns = np.flatnonzero(values[:-1] == _RETURN)
+        alone = returns[values[returns + 1] != _NEWLINE]
+        return min(first, int(alone[0])) if len(alone) else first
+    return first
+
+
+def _odd_quote(values: Bytes, quotes: Places, delimiter: int) -> int:
+    """The first quote that neither begins nor ends a cell nor is one of two in a quoted cell."""
+    opening, closing = quotes[0::2], quotes[1::2]
+    before = np.where(opening > 0, values[opening - 1], _NEWLINE)
+    begins = np.isin(before, (delimiter, _NEWLINE, _QUOTE))
+    after = values[np.minimum(closing + 1, len(values) - 1)]
+    ends = np.isin(after, (delimiter, _NEWLINE, _RETURN, _QUOTE))
+    odd = [*opening[~begins][:1], *closing[~ends][:1]]
+    return int(min(odd, default=len(values)))
