@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from ...errors import IngestError
 from ...schemas.config import Config

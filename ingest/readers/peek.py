@@ -15,13 +15,17 @@ MAX_RECORDS: Final = 20
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-@lru_cache(maxsize=4)
 def top_keys(head: bytes) -> tuple[frozenset[str], ...]:
     """The keys of the first JSON objects: of the lines, or of the array's elements, or of the one object.
 
-    Of a Parquet file, its columns, as of one object: its rows are read as objects too. Every reader asks for
-    those of the same head, and every stretch of a log again.
+    Of a Parquet file, its columns, as of one object: its rows are read as objects too.
     """
+    return _top_keys(head)
+
+
+@lru_cache(maxsize=4)
+def _top_keys(head: bytes) -> tuple[frozenset[str], ...]:
+    """Every reader asks for those of the same head, and every stretch of a log again."""
     body = head.removeprefix(PARQUET_MAGIC + b"\n").removeprefix(_BOM).lstrip()
     if body[:1] == b"{":
         spread = body.split(b"\n", 1)[0].strip() == b"{"
