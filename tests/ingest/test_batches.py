@@ -11,7 +11,7 @@ from shadowprice.schemas.tables import arrow_schema
 def test_a_batch_has_every_column_of_the_schema_in_its_type() -> None:
     """Kills types guessed from the first rows."""
     rows = [{"decision_id": "d", "layer": "agent", "tok_output": 3, "_seq": 1}]
-    table = staged_table("decisions", rows, feature_kinds(rows))
+    table = staged_table("decisions", rows)
     schema = arrow_schema("decisions")
     assert table.schema.names == [*schema.names, "_seq"]
     assert [table.schema.field(name).type for name in schema.names] == schema.types
@@ -26,7 +26,7 @@ def test_numbers_and_flags_are_real_and_one_text_makes_the_feature_text() -> Non
         {"x_c": None, "_seq": 3},
     ]
     assert feature_kinds(rows) == {"x_a": "text", "x_b": "real"}
-    table = staged_table("contexts", [{"request_id": "r", **row} for row in rows], feature_kinds(rows))
+    table = staged_table("contexts", [{"request_id": "r", **row} for row in rows])
     assert table.column("x_a").to_pylist() == ["1", "high", None]
     assert table.column("x_b").to_pylist() == [1.0, 0.5, None]
     assert table.schema.field("x_b").type == pa.float64()
