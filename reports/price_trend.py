@@ -37,15 +37,7 @@ def trend_charts(est: Estimates, prices: Prices, findings: Sequence[Finding]) ->
     drawable = [key for key, rows in by_key.items() if len(_known(rows)) > (0 if key in moved else 1)]
     found = {(f.layer, f.decision_point, f.action, f.baseline) for f in findings if f.status == "found"}
     spend = {(layer, point): usd for layer, point, usd in _spend(est).iter_rows()}
-    tests = _tests(est)
-    ranked = sorted(
-        drawable,
-        key=lambda key: (
-            not _moved(tests[key].get("break_even")),
-            key not in found,
-            -spend.get(key[:2], 0.0),
-        ),
-    )
+    ranked = sorted(drawable, key=lambda key: (key not in moved, key not in found, -spend.get(key[:2], 0.0)))
     return tuple(
         _chart(key, by_key[key], tests[key], _task_values(prices), name=f"trend{i}")
         for i, key in enumerate(ranked[:_MOST])

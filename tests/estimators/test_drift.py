@@ -53,12 +53,17 @@ def test_equal_ratios_are_at_no_distance_whatever_their_size_and_sign() -> None:
 
 
 def test_the_distance_is_the_least_over_all_common_ratios() -> None:
-    """Kills: a search that stops at the pooled ratio; compared with a fine grid over V* itself."""
+    """Kills: a search that stops at the pooled ratio, and the wrong sign of what gained and spent share;
+    compared with a fine grid over V* itself."""
     theta = np.array([[0.10, 0.03], [0.05, 0.06], [0.02, 0.05]])
     cov = block((4e-4, 1e-4), (2e-4, 1e-4), (3e-4, 5e-5))
+    shared = 8e-5
+    for k in range(3):
+        cov[k, 0, k, 1] = cov[k, 1, k, 0] = shared
     ratios = np.concatenate([np.linspace(-20, 20, 400_001), 1 / np.linspace(-0.05, 0.05, 100_000)])
     gaps = theta[:, 1] - ratios[:, None] * theta[:, 0]
     spread = np.array([1e-4, 1e-4, 5e-5]) + ratios[:, None] ** 2 * np.array([4e-4, 2e-4, 3e-4])
+    spread -= 2 * ratios[:, None] * shared
     assert equal_ratio(theta, cov) == pytest.approx((gaps**2 / spread).sum(axis=1).min(), rel=1e-6)
 
 
