@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import polars as pl
 import pyarrow as pa
 
-from ..schemas.columns import FEATURE_PREFIX
+from ..schemas.columns import FEATURE_PREFIX, MENUS
 from ..schemas.tables import arrow_schema
 from .blocks import feature_columns
 from .seam import Table
@@ -104,6 +104,8 @@ def staged_schema(table: Table, kinds: dict[str, FeatureKind]) -> pa.Schema:
     if table == "contexts":
         whole = arrow_schema("decisions", features)
         schema = pa.schema([whole.field(name) for name in (*_CONTEXT_COLUMNS, *sorted(features))])
+    elif table == "menus":
+        schema = pa.schema([pa.field(column.name, column.dtype) for column in MENUS])
     else:
         schema = arrow_schema(table, features)
     return schema.append(pa.field(SEQUENCE, pa.int64()))

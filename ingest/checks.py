@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from ..errors import SchemaError
-from ..schemas.columns import FEATURE_PREFIX, Column
+from ..schemas.columns import FEATURE_PREFIX, MENUS, Column
 from ..schemas.tables import TABLES
 from .seam import Table
 
@@ -40,6 +40,7 @@ COLUMNS: Final[dict[Table, dict[str, Column]]] = {
     "outcomes": {column.name: column for column in TABLES["outcomes"]},
     "engine_steps": {column.name: column for column in TABLES["engine_steps"]},
     "contexts": {column.name: column for column in TABLES["decisions"] if column.name in _CONTEXT_COLUMNS},
+    "menus": {column.name: column for column in MENUS},
 }
 REQUIRED: Final[dict[Table, tuple[str, ...]]] = {
     **{

@@ -27,6 +27,8 @@ from . import link_sql as sql
 from .batches import FEATURE_TYPES, FeatureKind, staged_schema
 from .facts import linked_facts
 from .lines import printable
+from .menus import conflicts as menu_conflicts
+from .menus import fill_candidates
 from .parts import write_part
 from .quality import Scale, chosen_quality, reject_out_of_range
 from .seam import Table
@@ -35,7 +37,7 @@ from .staging import QUARANTINE_PIECE, Staged
 MEMORY_LIMIT: Final = "600MB"
 THREADS: Final = 2
 MAX_FEATURES: Final = 2000
-_STAGED_TABLES: Final[tuple[Table, ...]] = ("decisions", "outcomes", "engine_steps", "contexts")
+_STAGED_TABLES: Final[tuple[Table, ...]] = ("decisions", "outcomes", "engine_steps", "contexts", "menus")
 _BATCH_ROWS: Final = 16_384
 
 
@@ -54,7 +56,7 @@ def link(
             _attach(connection, table, sources, features)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        _link_decisions(connection, features, config)
+        listed = _link_decisions(connection, features, config)
         scale, rejected = _link_outcomes(connection, config)
         staged_outcomes = sum(source.rows.get("outcomes", 0) for source in sources)
         kept = connection.execute("SELECT count(*) FROM o1").fetchall()[0][0]
@@ -64,6 +66,7 @@ def link(
             features=features,
             repeated_outcomes=staged_outcomes - kept - len(rejected),
         )
+        facts["counts"] |= listed
         rejected += _conflicts(connection)
         tables = _write_tables(connection, folder, generation, features)
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
@@ -157,13 +160,17 @@ def _present(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, F
 
 def _link_decisions(
     connection: duckdb.DuckDBPyConnection, features: dict[str, FeatureKind], config: Config
-) -> None:
-    """Build base: unique decisions with their contexts, and the untaken ones."""
+) -> dict[str, int]:
+    """Build base: unique decisions with their contexts and candidates, and the untaken ones.
+
+    The counts of what lists of candidates came to.
+    """
     run = connection.execute
     run(sql.decisions_view(features, _present(connection, "decisions")))
     run(sql.contexts_table(features, _present(connection, "contexts")))
     run(sql.dropped_table(features))
     run(sql.base_table(features))
+    listed = fill_candidates(connection)
     run("CREATE TABLE optional (decision_point VARCHAR)")
     for point in config.optional_points:
         run("INSERT INTO optional VALUES (?)", [point])
@@ -171,6 +178,7 @@ def _link_decisions(
     run(sql.CAP_CANDIDATES)
     run(sql.STEPS)
     run(sql.untaken_rows(features))
+    return listed
 
 
 def _link_outcomes(
@@ -198,6 +206,9 @@ def _conflicts(connection: duckdb.DuckDBPyConnection) -> list[_Rejected]:
     return [
         _Rejected(file, row, f"duplicate decision_id, first seen at {printable(first)}:{first_row}")
         for file, row, first, first_row in found
+    ] + [
+        _Rejected(file, row, f"other candidates from the same time on than {printable(first)}:{first_row}")
+        for file, row, first, first_row in menu_conflicts(connection)
     ]
 
 

@@ -12,9 +12,10 @@ from typing import Any, Literal, Protocol
 
 from ..schemas.config import Config
 
-Table = Literal["decisions", "outcomes", "engine_steps", "contexts"]
+Table = Literal["decisions", "outcomes", "engine_steps", "contexts", "menus"]
 """contexts: facts about a whole request that are known at its start (request_id, session_id, tenant_id, ts,
-x_*); linking spreads them over the request's decisions, and the store does not keep them."""
+x_*); linking spreads them over the request's decisions, and the store does not keep them. menus: which
+candidates a policy version has from a time on; linking gives them to its decisions, the store not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,18 @@ ENGINE_STEPS: Final[tuple[Column, ...]] = (
     _count("source_row", "row", "line or record number in that file, from 1"),
 )
 
+MENUS: Final[tuple[Column, ...]] = (
+    _text("policy_version", "version of the policy that chose", nullable=False),
+    _text("decision_point", "the point that the list is for; null for every one whose action it names"),
+    Column(name="candidates", dtype=pa.list_(_TEXT), meaning="actions that could be taken", nullable=False),
+    _time("valid_from", "from when on; null for ever since"),
+    _time("valid_to", "until when, exclusive; null until the next list"),
+    _text("source_format", "reader that produced the row"),
+    _text("source_file", "file the row came from"),
+    _count("source_row", "row", "line or record number in that file, from 1"),
+)
+"""Lists that linking reads and the store does not keep."""
+
 _CONTRAST: Final[tuple[Column, ...]] = (
     _text("layer", "layer of the decision point", nullable=False, choices=LAYERS),
     _text("decision_point", "the question that was decided", nullable=False),

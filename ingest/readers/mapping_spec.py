@@ -217,7 +217,7 @@ def _cells(spec: MappingSpec) -> dict[str, CellSpec]:
 
 
 def _cell(given: str | CellSpec) -> CellSpec:
-    return CellSpec.model_validate({"from": given}) if isinstance(given, str) else given
+    return CellSpec.model_validate({"from": given or None}) if isinstance(given, str) else given
 
 
 def _kind(name: str, table: Table, where: str) -> Kind:

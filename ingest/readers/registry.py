@@ -13,6 +13,7 @@ from . import (
     areal,
     azure_llm,
     burstgpt,
+    candidates,
     claude_code,
     codex,
     engine_steps,
@@ -74,6 +75,7 @@ READERS: Final[tuple[Reader, ...]] = (
     cast(Reader, mlflow),
     cast(Reader, litellm_adaptive),
     cast(Reader, litellm_shadow),
+    cast(Reader, candidates),
 )
 PARQUET_MAGIC: Final = b"PAR1"
 _OF_A_SPAN: Final = frozenset({"openinference.span.kind", "gen_ai.operation.name"})

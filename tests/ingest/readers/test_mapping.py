@@ -310,6 +310,7 @@ def test_a_mapping_that_cannot_be_followed_is_refused_at_the_top(
         ('source_file = "a"', "unknown key 'source_file'"),
         ('request_id = {form = "r"}', "unknown key 'form'. Did you mean 'from'"),
         ("request_id = {null_values = [0]}", "a column needs a source"),
+        ('request_id = ""', "a column needs a source"),
         ('request_id = {from = "a", value = "b"}', "either 'from' or 'value'"),
     ],
 )
