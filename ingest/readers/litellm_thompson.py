@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaincinv
 
 _PANELS: Final = 24
 _NODES: Final = 16
@@ -85,6 +84,8 @@ def _cheapness(arms: tuple[Arm, ...]) -> NDArray[np.float64]:
 
 def _drawn(arms: tuple[Arm, ...], bonus: NDArray[np.float64]) -> NDArray[np.float64]:
     """P(arm k has the largest draw + bonus): over its quantiles, the mean chance of all others below."""
+    from scipy.special import betainc, betaincinv  # heavy, and needed for this one format only
+
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     edges = np.arange(_PANELS)[:, None]
     at = ((edges + (nodes + 1) / 2) / _PANELS).ravel()
