@@ -16,7 +16,7 @@ from .seam import LogFile, Rejected
 
 Found = tuple[int, Record] | Rejected
 """A record with its line, or why it is none."""
-_BATCH_ROWS: Final = 16_384
+_BATCH_ROWS: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True)

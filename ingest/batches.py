@@ -43,7 +43,8 @@ def feature_kinds(rows: Sequence[dict[str, Any]]) -> dict[str, FeatureKind]:
 def staged_table(table: Table, rows: list[dict[str, Any]], frame: pl.DataFrame | None = None) -> pa.Table:
     """`rows` and those of `frame` in the staged schema of `table`, in the order of their sequence.
 
-    All are checked and have provenance and sequence. frame: as in a Block.
+    All are checked and have provenance and sequence. frame: as in a Block. Of decisions, most of whose
+    columns are empty in most logs, only those columns are there that have a value.
     """
     kinds = feature_kinds(rows)
     if frame is not None:
@@ -51,9 +52,10 @@ def staged_table(table: Table, rows: list[dict[str, Any]], frame: pl.DataFrame |
     schema = staged_schema(table, dict(sorted(kinds.items())))
     parts = [_of_rows(rows, schema, kinds)] if rows else []
     parts += [_of_frame(frame, schema, kinds)] if frame is not None else []
-    if len(parts) == 1:
-        return parts[0]
-    return pa.concat_tables(parts).sort_by(SEQUENCE).combine_chunks()
+    whole = parts[0] if len(parts) == 1 else pa.concat_tables(parts).sort_by(SEQUENCE).combine_chunks()
+    if table != "decisions":
+        return whole
+    return whole.select([field.name for field in schema if whole[field.name].null_count < whole.num_rows])
 
 
 def _of_rows(rows: list[dict[str, Any]], schema: pa.Schema, kinds: dict[str, FeatureKind]) -> pa.Table:

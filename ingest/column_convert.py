@@ -59,7 +59,7 @@ def known(values: pl.Series, null_values: tuple[Any, ...]) -> pl.Series:
         nothing = (text.str.len_bytes() <= max(map(len, MISSING))) & text.str.to_lowercase().is_in(MISSING)
         if null_values:
             nothing |= text.is_in([str(null) for null in null_values])
-    elif values.dtype.is_numeric():
+    elif null_values and values.dtype.is_numeric():
         nothing = pl.repeat(False, len(values), dtype=pl.Boolean, eager=True)
         for null in null_values:
             if isinstance(null, int | float):

@@ -21,7 +21,7 @@ from .opening import HEAD_BYTES, DamagedError, opened
 from .seam import LogFile
 
 _CHUNK: Final = 2 * 1024 * 1024
-_BATCH_ROWS: Final = 16_384
+_BATCH_ROWS: Final = 32_768
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 _MAX_STEP: Final = 4096
 _QUOTE, _NEWLINE, _RETURN = 34, 10, 13
@@ -184,12 +184,11 @@ class _Reader:
 
     def _batch(self) -> Batch:
         """What was read, which is no longer held here."""
-        wanted = self.wanted or self.header[:1]
-        schema = pa.schema([pa.field(name, pa.string()) for name in wanted])
-        table = pa.Table.from_batches(self.rows, schema).combine_chunks()
-        rows = table.to_batches()[0] if self.count else pa.RecordBatch.from_pylist([], schema)
+        schema = pa.schema([pa.field(name, pa.string()) for name in self.wanted or self.header[:1]])
+        none = pa.RecordBatch.from_arrays([pa.nulls(0, pa.string()) for _ in schema], schema=schema)
+        rows = pa.Table.from_batches([*self.rows, none]).combine_chunks().to_batches()
         lines = np.concatenate([np.empty(0, dtype=np.int64), *self.lines])
-        batch = Batch(self.header, rows, lines, self.others)
+        batch = Batch(self.header, rows[0] if rows else none, lines, self.others)
         self.rows, self.lines, self.others, self.count, self.size = [], [], [], 0, 0
         return batch
 

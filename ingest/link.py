@@ -149,13 +149,13 @@ def _attach(
         return
     kinds = features if table in ("decisions", "contexts") else {}
     schema = staged_schema(table, kinds).append(pa.field("filename", pa.string()))
-    connection.from_arrow(schema.empty_table()).create(f"raw_{table}")
+    connection.execute(sql.empty_table(f"raw_{table}", schema))
 
 
-def _present(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, FeatureKind | None]:
-    """The features stored for `table`: real or text, as DuckDB united them."""
+def _present(connection: duckdb.DuckDBPyConnection, table: Table) -> sql.Present:
+    """The columns staged for `table`; features are real or text, as DuckDB united them."""
     columns = connection.execute(f"DESCRIBE raw_{table}").fetchall()
-    return {name: "real" if kind == "DOUBLE" else None for name, kind, *_ in columns if name.startswith("x_")}
+    return {name: "real" if kind == "DOUBLE" else None for name, kind, *_ in columns}
 
 
 def _link_decisions(
@@ -166,10 +166,11 @@ def _link_decisions(
     The counts of what lists of candidates came to.
     """
     run = connection.execute
-    run(sql.decisions_view(features, _present(connection, "decisions")))
+    present = _present(connection, "decisions")
+    run(sql.decisions_view(features, present))
     run(sql.contexts_table(features, _present(connection, "contexts")))
-    run(sql.dropped_table(features))
-    run(sql.base_table(features))
+    run(sql.dropped_table(features, present))
+    run(sql.base_table(features, present))
     listed = fill_candidates(connection)
     run("CREATE TABLE optional (decision_point VARCHAR)")
     for point in config.optional_points:
@@ -219,6 +220,7 @@ def _write_tables(
     features: dict[str, FeatureKind],
 ) -> dict[str, list[str]]:
     """The relative paths of the parts written, per table."""
+    present = _present(connection, "decisions")
     labelled = bool(connection.execute(sql.LABELLED).fetchall()[0][0])
     part = f"part-{generation}-0.parquet"
     types = {name: FEATURE_TYPES[kind] for name, kind in features.items()}
@@ -227,7 +229,7 @@ def _write_tables(
             "decisions",
             f"decisions/layer={layer}/{part}",
             arrow_schema("decisions", types),
-            sql.final_decisions(features, layer=layer, labelled=labelled),
+            sql.final_decisions(features, present, layer=layer, labelled=labelled),
         )
         for layer in LAYERS
     ]

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import pyarrow as pa
+
 from ..schemas.columns import DECISIONS, OUTCOMES
 from .batches import SEQUENCE, FeatureKind
 
@@ -20,9 +22,30 @@ _CONSTANTS: Final = (
     *("quality", "quality_source", "quality_observed", "judge_score", "value_usd", "incident", "loss_usd"),
 )
 """Columns of an untaken decision that are the request's, where all its agent rows agree."""
+_LINKED: Final = frozenset(
+    {
+        *("decision_id", "layer", "decision_point", "request_id", "ts", "step", "action", "candidates"),
+        *("policy_version", "propensity_source", "cost_usd", "cost_source", "latency_s"),
+        *("tok_input_uncached", "tok_cache_read", "tok_cache_write", "tok_output"),
+        *_PROVENANCE,
+        *_CONSTANTS,
+    }
+)
+"""Columns of decisions that linking reads or fills; another that no log has is only there in the store."""
+_TYPES: Final[dict[pa.DataType, str]] = {
+    pa.string(): "VARCHAR",
+    pa.float64(): "DOUBLE",
+    pa.int64(): "BIGINT",
+    pa.bool_(): "BOOLEAN",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+    pa.list_(pa.string()): "VARCHAR[]",
+    pa.list_(pa.float64()): "DOUBLE[]",
+}
 _ROLES: Final = {"judge_score": "judge_score", "loss_usd": "loss_usd", "value_usd": "value_usd"}
 
 Features = Mapping[str, FeatureKind]
+Present = Mapping[str, FeatureKind | None]
+"""The columns that staged rows have, and of features their stored kind: None for text."""
 
 
 def quoted(name: str) -> str:
@@ -30,12 +53,22 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def empty_table(table: str, schema: pa.Schema) -> str:
+    """Table `table` without rows."""
+    return f"CREATE TABLE {table} ({_list(f'{quoted(field.name)} {_TYPES[field.type]}' for field in schema)})"
+
+
 def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def _feature(name: str, kind: FeatureKind, present: Mapping[str, FeatureKind | None]) -> str:
-    """The expression for one feature; `present` tells its stored kind: None for text, absent if not there."""
+def _names(present: Present) -> list[str]:
+    """The fixed columns of decisions while they are linked."""
+    return [column.name for column in DECISIONS if column.name in present or column.name in _LINKED]
+
+
+def _feature(name: str, kind: FeatureKind, present: Present) -> str:
+    """The expression for one feature."""
     column = quoted(name)
     sql_type = "DOUBLE" if kind == "real" else "VARCHAR"
     if name not in present:
@@ -45,14 +78,18 @@ def _feature(name: str, kind: FeatureKind, present: Mapping[str, FeatureKind | N
     return f"{column}::{sql_type} AS {column}"
 
 
-def decisions_view(features: Features, present: Mapping[str, FeatureKind | None]) -> str:
+def decisions_view(features: Features, present: Present) -> str:
     """View d0: staged decisions with every feature in its final type."""
-    columns = [quoted(column.name) for column in DECISIONS]
+    types = {column.name: _TYPES[column.dtype] for column in DECISIONS}
+    columns = [
+        quoted(name) if name in present else f"NULL::{types[name]} AS {quoted(name)}"
+        for name in _names(present)
+    ]
     columns += [_feature(name, kind, present) for name, kind in features.items()]
     return f"CREATE VIEW d0 AS SELECT {_list(columns)}, {SEQUENCE}, filename FROM raw_decisions"
 
 
-def contexts_table(features: Features, present: Mapping[str, FeatureKind | None]) -> str:
+def contexts_table(features: Features, present: Present) -> str:
     """Table ctx: one row per request, each column from the first context that knows it, and the formats."""
     typed = _list(
         [
@@ -68,9 +105,9 @@ def contexts_table(features: Features, present: Mapping[str, FeatureKind | None]
     )
 
 
-def dropped_table(features: Features) -> str:
+def dropped_table(features: Features, present: Present) -> str:
     """Table dropped: later rows of a decision_id, `same` where their content equals the first one's."""
-    content = _list(quoted(c.name) for c in DECISIONS if c.name not in _PROVENANCE)
+    content = _list(quoted(name) for name in _names(present) if name not in _PROVENANCE)
     content = _list([content, *map(quoted, features)])
     return (
         "CREATE TABLE dropped AS WITH repeated AS"
@@ -87,10 +124,10 @@ def dropped_table(features: Features) -> str:
     )
 
 
-def base_table(features: Features) -> str:
+def base_table(features: Features, present: Present) -> str:
     """Table base: decisions without repeats, their gaps filled from the request's context."""
     filled = {"session_id", "tenant_id", *features}
-    names = [*(column.name for column in DECISIONS), *features]
+    names = [*_names(present), *features]
     columns = [
         f"coalesce(d.{quoted(n)}, c.{quoted(n)}) AS {quoted(n)}" if n in filled else f"d.{quoted(n)}"
         for n in names
@@ -202,8 +239,8 @@ def labels_table(target: str) -> str:
     )
 
 
-def final_decisions(features: Features, *, layer: str, labelled: bool) -> str:
-    """The rows of one layer in the order and shape of the store; `labelled`: any row of the store is.
+def final_decisions(features: Features, present: Present, *, layer: str, labelled: bool) -> str:
+    """The rows of one layer in the order of the store; `labelled`: any row of the store is.
 
     A request's outcome is no outcome of keeping its rollout for training: that was decided afterwards.
     """
@@ -221,7 +258,7 @@ def final_decisions(features: Features, *, layer: str, labelled: bool) -> str:
             for name in ("judge_score", "value_usd", "loss_usd", "incident")
         },
     }
-    names = [*(column.name for column in DECISIONS), *features]
+    names = [*_names(present), *features]
     columns = [f"{computed.get(n, f'b.{quoted(n)}')} AS {quoted(n)}" for n in names]
     return (
         f"SELECT {_list(columns)} FROM base b"

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..schemas.files import atomic_path
+from .ahead import ahead
 
 GROUP_ROWS: Final = 65_536
 
 
 def write_part(reader: pa.RecordBatchReader, schema: pa.Schema, path: Path) -> int:
     """The number of rows written to `path`; no file when there are none."""
-    groups = _groups(reader, schema)
+    groups = ahead(_groups(reader, schema))
     first = next(groups, None)
     if first is None:
         return 0
@@ -46,5 +47,13 @@ def _groups(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.Tabl
 
 
 def _shaped(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """`table` cast to `schema`, in one chunk, so that its bytes do not depend on how it arrived."""
-    return table.cast(schema.remove_metadata()).combine_chunks().replace_schema_metadata(schema.metadata)
+    """`table` in the shape of `schema`, in one chunk, so that its bytes do not depend on how it arrived.
+
+    A column that it lacks is null.
+    """
+    present = set(table.column_names)
+    columns = [
+        table[field.name].cast(field.type) if field.name in present else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema).combine_chunks()

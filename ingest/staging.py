@@ -23,6 +23,7 @@ from ..errors import ExportError, IngestError
 from ..schemas.columns import FEATURE_PREFIX
 from ..schemas.config import Config
 from ..schemas.files import write_text
+from .ahead import ahead
 from .batch_checks import problems
 from .batches import SEQUENCE, FeatureKind, staged_table
 from .blocks import PLACE, Block, ColumnReader
@@ -162,11 +163,21 @@ def _read(log: LogFile, reader: Reader, config: Config) -> Iterator[Item | Block
     """What `reader` yields; what goes wrong while reading is told from what goes wrong while writing."""
     try:
         yield from (
-            reader.read_columns(log, config) if isinstance(reader, ColumnReader) else reader.read(log, config)
+            _columns(log, reader, config) if isinstance(reader, ColumnReader) else reader.read(log, config)
         )
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise IngestError(f"cannot be read: {reason}", where=printable(log.name)) from error
+
+
+def _columns(log: LogFile, reader: ColumnReader, config: Config) -> Iterator[Item | Block]:
+    """What `reader` yields, read while the block before is written; this thread tells the progress."""
+    reached = [0]
+    quiet = replace(log, heard=lambda position: reached.__setitem__(0, position))
+    for item in ahead(reader.read_columns(quiet, config)):
+        yield item
+        if log.heard is not None:
+            log.heard(reached[0])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -300,7 +311,8 @@ class _Writer:
             written = self.parts.setdefault(table, [])
             name = f"{table}-{len(written)}.parquet"
             whole = staged_table(table, rows, frame)
-            pq.write_table(whole, self.folder / name, compression="zstd")
+            # read once, as a whole: dictionaries would take half of the time of writing
+            pq.write_table(whole, self.folder / name, compression="zstd", use_dictionary=False)
             written.append(name)
             self.rows[table] += whole.num_rows
             for feature in whole.schema:

@@ -8,14 +8,14 @@ from shadowprice.ingest.batches import feature_kinds, number_as_text, staged_tab
 from shadowprice.schemas.tables import arrow_schema
 
 
-def test_a_batch_has_every_column_of_the_schema_in_its_type() -> None:
-    """Kills types guessed from the first rows."""
+def test_a_batch_has_the_columns_that_have_a_value_in_the_type_of_the_schema() -> None:
+    """Kills types guessed from the first rows, another order, and columns that are empty in most logs."""
     rows = [{"decision_id": "d", "layer": "agent", "tok_output": 3, "_seq": 1}]
     table = staged_table("decisions", rows)
     schema = arrow_schema("decisions")
-    assert table.schema.names == [*schema.names, "_seq"]
-    assert [table.schema.field(name).type for name in schema.names] == schema.types
-    assert table.column("cost_usd").null_count == 1
+    assert table.schema.names == ["decision_id", "layer", "tok_output", "_seq"]
+    names = table.schema.names[:-1]
+    assert [table.schema.field(name).type for name in names] == [schema.field(name).type for name in names]
 
 
 def test_numbers_and_flags_are_real_and_one_text_makes_the_feature_text() -> None:
