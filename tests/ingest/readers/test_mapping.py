@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from reading import log_of, reasons, rows, run
 from shadowprice.errors import ConfigError, IngestError
+from shadowprice.ingest.blocks import Block
 from shadowprice.ingest.readers import mapping
 from shadowprice.ingest.readers.mapping import MappingReader, load_mapping
 from shadowprice.ingest.seam import Item, LogFile
@@ -80,6 +81,15 @@ def test_a_csv_row_arrives_in_our_units(tmp_path: Path) -> None:
             "x_kind": "007",
         }
     ]
+
+
+def test_a_column_beside_the_mapped_ones_may_have_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    """Kills a traceback of Arrow, which takes no such name, where rows are read by column."""
+    mapped = reader(f'format = "csv"\n{HEAD}[columns]\naction = "chosen"\n', tmp_path)
+    log = log_of(b"caf\xe9,chosen\n1,b\n", tmp_path)
+    (block,) = mapped.read_columns(log, Config())
+    assert isinstance(block, Block)
+    assert block.frames["decisions"]["action"].to_list() == ["b"]
 
 
 def test_nulls_are_those_of_every_log_and_those_of_the_mapping(tmp_path: Path) -> None:
