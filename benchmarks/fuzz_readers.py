@@ -174,7 +174,7 @@ def main() -> int:
         fuzz_one(given.one, given.corpus, given.found, given.inputs)
         return 0
     from fuzz_corpus import collect
-    from fuzz_targets import EVERY, targets
+    from fuzz_targets import SEEDED_BY, STAGING, targets
 
     found = given.found or Path(tempfile.mkdtemp(prefix="fuzz-found-"))
     corpus = given.corpus or Path(tempfile.mkdtemp(prefix="fuzz-corpus-", dir=_memory()))
@@ -185,9 +185,9 @@ def main() -> int:
     print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     total = bugs = 0
     for name in given.only or list(targets(found)):
-        seeds = corpus / ("every" if name in EVERY else name)
+        seeds = corpus / SEEDED_BY.get(name, name)
         seeds.mkdir(exist_ok=True)
-        wanted = given.inputs // STAGED_SHARE if name == "stage" else given.inputs
+        wanted = given.inputs // STAGED_SHARE if name in STAGING else given.inputs
         facts, edges, end = fuzz(name, seeds, found, wanted)
         total += facts["inputs"]
         bugs += len(facts["crashes"]) + facts["timeouts"] + (end != "0")

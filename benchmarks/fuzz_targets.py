@@ -26,8 +26,10 @@ from shadowprice.ingest.staging import Staged, stage, staged
 from shadowprice.schemas.config import Config
 
 Target = Callable[[bytes], None]
-EVERY: Final = ("recognise", "stage")
-"""Targets that take logs of every format."""
+SEEDED_BY: Final = {"recognise": "every", "stage": "every", "mapping_columns": "mapping"}
+"""The seeds of the targets that have none of their own; `every` are logs of all formats."""
+STAGING: Final = ("stage", "mapping_columns")
+"""Targets that write Parquet for each input."""
 PLACES: Final = {
     "prime_rl": "step_3/train/effective/traces.jsonl",
     "prime_rl_tokens": "token_exports/step_1/rank_0.jsonl",
@@ -39,6 +41,7 @@ def targets(folder: Path) -> dict[str, Target]:
     own = {reader.NAME: partial(_read, reader, _place(folder, reader.NAME)) for reader in READERS}
     return own | {
         "mapping": partial(_mapping, folder / "log"),
+        "mapping_columns": partial(_mapping_columns, folder),
         "mapping_file": partial(_mapping_file, folder / "own.mapping.toml"),
         "draft": partial(_draft, folder),
         "recognise": partial(_recognise, folder / "log"),
@@ -79,6 +82,37 @@ def _mapping(path: Path, data: bytes) -> None:
     except ShadowpriceError:
         return
     _read(reader, path, log)
+
+
+def _mapping_columns(folder: Path, data: bytes) -> None:
+    """A mapping followed by column stages the bytes that it stages record by record."""
+    text, _, body = data.partition(LOG_FOLLOWS)
+    try:
+        reader = MappingReader(parse_mapping(text, folder / "log"))
+    except ShadowpriceError:
+        return
+    log = _log(folder / "log", body)
+    by_column, by_record = (_staged_bytes(log, way, folder / "way") for way in (reader, _ByRecord(reader)))
+    if by_column != by_record:
+        raise AssertionError(f"by column {by_column}, by record {by_record}")
+
+
+class _ByRecord:
+    """The reader of a mapping that looks at no column as a whole."""
+
+    NAME = MappingReader.NAME
+
+    def __init__(self, reader: MappingReader) -> None:
+        self.sniff, self.read = reader.sniff, reader.read
+
+
+def _staged_bytes(log: LogFile, reader: Reader, target: Path) -> str | dict[str, bytes]:
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        stage(log, reader, Config(), target, on_batch=_nothing, on_end=_nothing)
+    except ShadowpriceError as error:
+        return str(error)
+    return {path.name: path.read_bytes() for path in target.iterdir()}
 
 
 def _mapping_file(path: Path, data: bytes) -> None:

@@ -127,6 +127,7 @@ def csv_header(stream: Stream, log: LogFile, *, delimiter: str) -> tuple[list[st
         header = next(rows, [])
     except csv.Error as error:
         raise IngestError(f"the header is not CSV: {error}", where=printable(log.name)) from error
+    header = [name.encode("utf-8", "backslashreplace").decode() for name in header]  # of another encoding
     where = f"{printable(log.name)}:1"
     if not any(header):
         found = skipped[0].reason if skipped else "no header"

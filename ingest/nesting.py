@@ -18,5 +18,5 @@ def deepest(body: bytes) -> int:
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     signs = np.frombuffer(body.translate(None, _OTHERS), dtype=np.uint8)
-    within = np.cumsum(signs == _QUOTE) & 1  # texts hold brackets of their own
-    return int(np.cumsum(_STEPS[signs] * (1 - within)).max(initial=0))
+    within = np.logical_xor.accumulate(signs == _QUOTE)  # texts hold brackets of their own
+    return int(np.cumsum(_STEPS[signs] * ~within, dtype=np.int32).max(initial=0))

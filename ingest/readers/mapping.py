@@ -184,7 +184,11 @@ def _outcome(outcome: OutcomeSpec, mapping: Mapping, fields: Record, values: Rec
     raw = known_value(value_at(fields, outcome.path), outcome.null_values)
     if raw is None:
         return None
-    row: Record = {"name": outcome.name, "source": outcome.source, outcome.key: values.get(outcome.key)}
+    row: Record = {
+        "name": _outcome_name(outcome, fields),
+        "source": outcome.source,
+        outcome.key: values.get(outcome.key),
+    }
     if mapping.spec.table == "outcomes":
         row |= values
     if isinstance(raw, str) and raw.strip().lower() in FLAGS:
@@ -198,6 +202,15 @@ def _outcome(outcome: OutcomeSpec, mapping: Mapping, fields: Record, values: Rec
     if outcome.ts is not None:
         row |= _cell("ts", time_cell(outcome.ts, mapping), "time", fields)
     return row
+
+
+def _outcome_name(outcome: OutcomeSpec, fields: Record) -> str:
+    if outcome.name_from is None:
+        return str(outcome.name)
+    name = known_value(value_at(fields, outcome.name_from), ())
+    if not isinstance(name, str):
+        raise ValueError(f"name from {outcome.name_from!a}: {name!a}, expected the name of an outcome")
+    return name
 
 
 def _cell(name: str, cell: CellSpec, kind: Kind, fields: Record) -> Record:

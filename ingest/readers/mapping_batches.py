@@ -21,6 +21,8 @@ def in_columns(mapping: Mapping) -> bool:
     spec = mapping.spec
     if spec.format not in ("csv", "parquet") or (spec.format == "csv" and not splits_columns(spec.delimiter)):
         return False
+    if any(outcome.name_from is not None for outcome in spec.outcomes):
+        return False  # names that differ from row to row are read by record
     nulls = [null for cell in (*mapping.cells.values(), *spec.outcomes) for null in cell.null_values]
     features = sum(name.startswith("x_") for name in mapping.cells)
     return features <= MAX_FEATURES and all(map(_comparable, nulls))

@@ -102,9 +102,13 @@ class CellSpec(_Strict):
 
 
 class OutcomeSpec(_Strict):
-    """An outcome in the same record: a number or flag becomes its value, other text its label."""
+    """An outcome in the same record: a number or flag becomes its value, other text its label.
 
-    name: str = Field(min_length=1)
+    name_from: the path of its name, where a table has a row for each outcome.
+    """
+
+    name: str | None = Field(default=None, min_length=1)
+    name_from: str | None = Field(default=None, min_length=1)
     path: str = Field(alias="from", min_length=1)
     source: Literal["human", "llm_judge", "code", "env"]
     ts: str | CellSpec | None = None
@@ -161,6 +165,8 @@ def mapped_paths(mapping: Mapping) -> Iterator[str]:
         yield from (path for path in (cell.path, cell.cache_read, cell.cache_write) if path is not None)
     for outcome in mapping.spec.outcomes:
         yield outcome.path
+        if outcome.name_from is not None:
+            yield outcome.name_from
         if outcome.ts is not None:
             yield outcome.ts if isinstance(outcome.ts, str) else outcome.ts.path or outcome.path
     for rule in mapping.spec.action_class:
@@ -309,15 +315,19 @@ def _check_table(spec: MappingSpec, cells: dict[str, CellSpec], where: str) -> N
     if spec.action_class and (spec.table != "decisions" or "action_class" in cells):
         raise ConfigError("action_class is stated twice or has no decisions", where=where)
     for outcome in spec.outcomes:
+        called = outcome.name or outcome.name_from
+        if (outcome.name is None) == (outcome.name_from is None):
+            expected = "either 'name' or 'name_from'"
+            raise ConfigError("an outcome needs a name", where=f"{where}: outcomes", expected=expected)
         if outcome.key not in cells and not (outcome.key == "decision_id" and spec.table == "decisions"):
             raise ConfigError(
-                f"outcome '{outcome.name}' is keyed by {outcome.key}, which no column gives", where=where
+                f"outcome '{called}' is keyed by {outcome.key}, which no column gives", where=where
             )
         if isinstance(outcome.ts, CellSpec):
-            _check_cell(f"outcomes.{outcome.name}.ts", outcome.ts, "time", where)
+            _check_cell(f"outcomes.{called}.ts", outcome.ts, "time", where)
         elif isinstance(outcome.ts, str) and "ts" not in cells:
             raise ConfigError(
-                f"the time of outcome '{outcome.name}' has no unit",
+                f"the time of outcome '{called}' has no unit",
                 where=where,
                 expected='ts = {from = "...", unit = "...", timezone = "..."}',
             )

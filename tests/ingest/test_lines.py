@@ -227,6 +227,12 @@ def test_a_csv_cell_beyond_its_cap_is_rejected_and_reading_goes_on(
     assert found[-1] == (3, {"a": "3", "b": "4"})
 
 
+def test_a_csv_column_whose_name_is_not_utf8_costs_no_other_column(tmp_path: Path) -> None:
+    """Kills a name that no table can have, half of a surrogate pair: a spreadsheet wrote it as Latin-1."""
+    found = list(csv_records(log_of(b"a,caf\xe9\n1,2\n", tmp_path)))
+    assert found == [(2, {"a": "1", "caf\\udce9": "2"})]
+
+
 @pytest.mark.parametrize(("header", "words"), [("", "no header"), ("a,b,a\n1,2,3", "'a' appears twice")])
 def test_a_csv_header_that_names_no_columns_is_refused(header: str, words: str, tmp_path: Path) -> None:
     """Kills one column silently hiding another of the same name."""
