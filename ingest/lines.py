@@ -16,6 +16,7 @@ import orjson
 from ..errors import IngestError
 from .columnar import parquet_records, plain_json
 from .opening import HEAD_BYTES, PARQUET_MAGIC, DamagedError, opened, printable, read_head
+from .rest import Rest
 from .seam import LogFile, Rejected
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
@@ -89,7 +90,8 @@ def csv_records(log: LogFile, *, delimiter: str = ",") -> Iterator[CsvRecord | R
 
     Raises: IngestError when the file cannot be opened, or its header is empty or names a column twice.
     """
-    with opened(log) as stream:
+    with opened(log) as whole:
+        stream = Rest(whole)
         header, line, skipped = csv_header(stream, log, delimiter=delimiter)
         yield from skipped
         for _, found in csv_rows(stream, header, delimiter=delimiter, line=line):
