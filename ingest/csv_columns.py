@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,14 @@ import pyarrow.csv as pc
 
 from .batch_columns import Batch, Found
 from .lines import MAX_CELL_CHARS, csv_header, csv_rows
-from .opening import HEAD_BYTES, DamagedError, opened
+from .opening import opened
+from .rest import Rest
 from .seam import LogFile
 
 _CHUNK: Final = 2 * 1024 * 1024
+_LOOK: Final = 64 * 1024
+_WORTHWHILE: Final = 32
+"""Records between two doubtful places for which Arrow is quicker."""
 _BATCH_ROWS: Final = 32_768
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 _MAX_STEP: Final = 4096
@@ -41,73 +45,27 @@ def csv_columns(log: LogFile, *, delimiter: str, columns: set[str]) -> Iterator[
     Raises: IngestError, as `csv_records`.
     """
     with opened(log) as stream:
-        rest = _Rest(stream)
+        rest = Rest(stream)
         header, line, skipped = csv_header(rest, log, delimiter=delimiter)
-        reader = _Reader(rest, header, delimiter, [name for name in header if name in columns], line)
+        reader = _Reader(rest, header, delimiter, [name for name in header if name in columns], line, _CHUNK)
         reader.others += [(0, found) for found in skipped]
         yield from reader.batches()
 
 
-class _Rest:
-    """What is left of a stream, of which the next bytes can be looked at before they are read."""
-
-    def __init__(self, stream: io.BufferedReader[Any]) -> None:
-        self._stream = stream
-        self._ahead, self._start = b"", 0
-        self._damage: DamagedError | None = None
-        self._over = False
-        self.read = 0
-
-    def ahead(self, size: int) -> bytes:
-        """The next `size` bytes, fewer at the end of the stream or where it is damaged."""
-        parts = [self._ahead[self._start :]]
-        missing = size - len(parts[0])
-        try:
-            while missing > 0 and self._damage is None and (more := self._stream.read1(HEAD_BYTES)):
-                parts.append(more)
-                missing -= len(more)
-        except DamagedError as error:
-            self._damage = error
-        self._ahead, self._start = b"".join(parts), 0
-        return self._ahead
-
-    def skip(self, size: int) -> None:
-        """Count the next `size` bytes, which were looked at, as read."""
-        self._start += size
-        self.read += size
-
-    def readline(self, size: int, /) -> bytes:
-        """The next line, or `size` bytes of it.
-
-        Raises: DamagedError where the stream is damaged.
-        """
-        if self._over:
-            return b""
-        end = self._ahead.find(b"\n", self._start, self._start + size) + 1 or self._start + size
-        line = self._ahead[self._start : end]
-        self.skip(len(line))
-        if line.endswith(b"\n") or len(line) == size:
-            return line
-        if self._damage is not None:
-            self._over, damage = True, self._damage
-            raise damage
-        more = self._stream.readline(size - len(line))
-        self.read += len(more)
-        return line + more
-
-
 @dataclass(slots=True)
 class _Reader:
-    """Records as they come, by column and by row; rows: those read by column, others: with what came between.
+    """Records as they come; rows: those read by column. others: the others, with the rows before each.
 
-    line: of the next record. step: records to read by row from a doubtful place on; more where many are.
+    line: of the next record. look: bytes to look at, fewer after a doubtful place. step: records to read by
+    row from one on, more where many are.
     """
 
-    rest: _Rest
+    rest: Rest
     header: list[str]
     delimiter: str
     wanted: list[str]
     line: int
+    look: int
     step: int = 1
     count: int = 0
     size: int = 0
@@ -116,13 +74,15 @@ class _Reader:
     others: list[tuple[int, Found]] = field(default_factory=list[tuple[int, Found]])
 
     def batches(self) -> Iterator[Batch]:
-        while data := self.rest.ahead(_CHUNK):
-            plain = _plain(data, self.delimiter)
-            if plain.end and self._by_column(data[: plain.end], plain):
+        while data := self.rest.ahead(self.look):
+            plain, begin = _plain(data, self.delimiter), self.rest.read
+            read = plain.end > 0 and self._by_column(data[: plain.end], plain)
+            if read:
                 self.rest.skip(plain.end)
-                self.step = self.step if plain.end < _CHUNK // 4 else 1
-            else:
-                self._by_row(self.rest.read + plain.doubt)
+            self.look = _LOOK if plain.doubt < len(data) else min(2 * self.look, _CHUNK)
+            self.step = 1 if len(plain.starts) >= _WORTHWHILE else self.step
+            if not read or plain.doubt < len(data):
+                self._by_row(begin + plain.doubt)
             if self.count + len(self.others) >= _BATCH_ROWS or self.size >= _BATCH_BYTES:
                 yield self._batch()
         self._by_row(self.rest.read)  # the end, which may be damaged

@@ -17,6 +17,7 @@ from ..errors import IngestError
 from .columnar import parquet_records, plain_json
 from .nesting import deepest
 from .opening import HEAD_BYTES, PARQUET_MAGIC, DamagedError, Snapshot, opened, printable, read_head
+from .rest import Rest
 from .seam import LogFile, Rejected
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
@@ -108,7 +109,8 @@ def csv_records(log: LogFile, *, delimiter: str = ",") -> Iterator[CsvRecord | R
 
     Raises: IngestError when the file cannot be opened, or its header is empty or names a column twice.
     """
-    with opened(log) as stream:
+    with opened(log) as whole:
+        stream = Rest(whole)
         header, line, skipped = csv_header(stream, log, delimiter=delimiter)
         yield from skipped
         for _, found in csv_rows(stream, header, delimiter=delimiter, line=line):

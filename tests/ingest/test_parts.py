@@ -43,3 +43,12 @@ def test_no_rows_make_no_file(tmp_path: Path) -> None:
     """Kills empty parts in the manifest."""
     assert write_part(reader(0, batch=10), SCHEMA, tmp_path / "part") == 0
     assert not (tmp_path / "part").exists()
+
+
+def test_a_column_that_no_row_has_is_null_and_the_bytes_are_those_of_nulls(tmp_path: Path) -> None:
+    """Kills a part whose bytes tell whether linking carried an empty column along."""
+    table = pa.table({"n": range(9), "t": pa.nulls(9, pa.string())})
+    for name, given in {"with": table, "without": table.drop_columns(["t"])}.items():
+        batches = pa.RecordBatchReader.from_batches(given.schema, given.to_batches())
+        assert write_part(batches, SCHEMA, tmp_path / name) == 9
+    assert (tmp_path / "with").read_bytes() == (tmp_path / "without").read_bytes()

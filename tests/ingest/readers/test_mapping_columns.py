@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import shutil
@@ -258,8 +259,21 @@ def test_records_of_damaged_csv_are_those_of_pythons_reader(pieces: list[str], c
     """Kills a record that ends elsewhere, a cell with other text, a wrong line, and a record cut in two."""
     body = ("n,chosen\n" + "".join(pieces)).encode("utf-8", "surrogateescape")
     mapping = f'format = "csv"\n{HEAD}[columns]\naction = "chosen"\ntok_output = "n"\n'
-    with mock.patch.multiple(csv_columns, _CHUNK=chunk, _BATCH_ROWS=3):
+    with mock.patch.multiple(csv_columns, _CHUNK=chunk, _LOOK=chunk, _BATCH_ROWS=3, _WORTHWHILE=2):
         assert_same(body, mapping)
+
+
+@PROPERTY
+@given(st.integers(1, 400), st.sampled_from([",", ";", "\t", " ", "é"]), st.integers(1, 60))
+def test_a_packed_csv_that_is_cut_off_ends_at_the_same_line(kept: int, delimiter: str, chunk: int) -> None:
+    """Kills the lines before the damage, the damage itself, or a delimiter that Arrow sees otherwise."""
+    lines = [f'{n % 9}{delimiter}"a{n}"{delimiter}{n * 7919 % 1000}' for n in range(90)]
+    body = gzip.compress("\n".join([f"n{delimiter}chosen{delimiter}more", *lines]).encode())
+    mapping = (
+        f'format = "csv"\ndelimiter = "{delimiter}"\n{HEAD}[columns]\naction = "chosen"\ntok_output = "n"\n'
+    )
+    with mock.patch.multiple(csv_columns, _CHUNK=chunk, _LOOK=chunk, _BATCH_ROWS=3, _WORTHWHILE=2):
+        assert_same(body[:kept], mapping)
 
 
 ARROW = {
