@@ -15,7 +15,7 @@ from shadowprice.errors import ConfigError, IngestError
 from shadowprice.ingest.blocks import Block
 from shadowprice.ingest.readers import mapping
 from shadowprice.ingest.readers.mapping import MappingReader, load_mapping
-from shadowprice.ingest.seam import Item, LogFile, Row
+from shadowprice.ingest.seam import Item, LogFile
 from shadowprice.schemas.config import Config
 
 HEAD = 'layer = "router"\ndecision_point = "model"\n'
@@ -229,53 +229,6 @@ def test_parquet_is_read_with_its_own_types(tmp_path: Path) -> None:
     row = rows(own.read(log_of(path.read_bytes(), tmp_path), Config()))[0]
     assert row["ts"] == datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
     assert (row["candidates"], row["cost_usd"], row["x_d"]) == (["x", "y"], 0.25, 2)
-
-
-LONG = """\
-format = "csv"
-table = "outcomes"
-[columns]
-decision_id = "id"
-[[outcomes]]
-name_from = "metric"
-from = "value"
-source = "code"
-key = "decision_id"
-ts = {from = "at", unit = "iso", timezone = "UTC"}
-"""
-
-
-def test_a_table_with_a_row_for_each_outcome_names_it_row_by_row(tmp_path: Path) -> None:
-    """Kills one name for all, a lost label, and a row without a value or a name that counts."""
-    body = "id,metric,value,at\nd1,score,0.5,2026-11-03\nd1,verdict,good,\nd2,score,,\nd2,,1,\n"
-    found = items(LONG, body, tmp_path)
-    assert rows(found, "outcomes") == [
-        {
-            "name": "score",
-            "source": "code",
-            "decision_id": "d1",
-            "value": 0.5,
-            "ts": datetime(2026, 11, 3, tzinfo=UTC),
-        },
-        {"name": "verdict", "source": "code", "decision_id": "d1", "label": "good"},
-    ]
-    assert reasons(found) == ["name from 'metric': None, expected the name of an outcome"]
-
-
-def test_a_table_with_a_row_for_each_outcome_is_staged_whole(tmp_path: Path) -> None:
-    """Kills reading by column, where all rows of an outcome have one name."""
-    mapped, log = reader(LONG, tmp_path), log_of("id,metric,value,at\nd1,a,1,\nd1,b,0,\n", tmp_path)
-    told = list(mapped.read_columns(log, Config()))
-    assert [item.values["name"] for item in told if isinstance(item, Row)] == ["a", "b"]
-    with pytest.raises(IngestError, match="metric"):
-        items(LONG, "id,value,at\nd1,1,\n", tmp_path)
-
-
-@pytest.mark.parametrize("names", ["", 'name = "a"\nname_from = "metric"'])
-def test_an_outcome_has_one_name(names: str, tmp_path: Path) -> None:
-    """Kills a name that hides another, and an outcome without any."""
-    with pytest.raises(ConfigError, match="an outcome needs a name"):
-        reader(LONG.replace('name_from = "metric"', names), tmp_path)
 
 
 @pytest.mark.parametrize("year", [1, 9999])
