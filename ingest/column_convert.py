@@ -76,7 +76,7 @@ def counts(given: pl.Series) -> Cells:
         return Cells.of(values.clear(len(values)), given)
     if given.dtype == pl.String and values.null_count() > given.null_count():
         numbers = given.cast(pl.Float64, strict=False)
-        whole = _whole(numbers) & (given.str.len_bytes() <= _EXACT_CHARS)
+        whole = _whole(numbers) & (given.str.len_bytes() <= _EXACT_CHARS) & ~_underflow(given, numbers)
         values = values.fill_null(numbers.set(~whole.fill_null(value=False), None).cast(pl.Int64))
     elif given.dtype.is_float():
         return Cells.of(values, given, _whole(given) & (values >= 0))

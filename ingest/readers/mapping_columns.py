@@ -202,8 +202,8 @@ class _Maker:
             return number.new_from_index(0, len(self.doubt)), word.new_from_index(0, len(self.doubt))
         source = self._source(cell.path, cell.null_values)
         no_text = self._constant(None, pl.String())
-        if isinstance(source, list):
-            return self._features_one_by_one(cell, source)
+        if isinstance(source, list) or isinstance(source.dtype, pl.Datetime):
+            return self._features_one_by_one(cell, list(source))
         if cell.type == "text":
             return self._constant(None, pl.Float64()), self._sound(by_column.texts(source))
         if source.dtype == pl.Boolean:
@@ -211,9 +211,7 @@ class _Maker:
         if source.dtype == pl.String and cell.type is None:
             numbers, words = by_column.numbers_or_texts(source)
             return self._sound(numbers), self._sound(words)
-        if source.dtype == pl.String or source.dtype.is_numeric():
-            return self._sound(by_column.reals(source)), no_text
-        return self._features_one_by_one(cell, source.to_list())
+        return self._sound(by_column.reals(source)), no_text
 
     def _features_one_by_one(self, cell: CellSpec, source: list[Any]) -> tuple[pl.Series, pl.Series]:
         values, doubt = _one_by_one(source, partial(CONVERTERS["feature"], cell))
@@ -284,7 +282,7 @@ class _Maker:
 
     def _measured(self, source: pl.Series | list[Any]) -> tuple[pl.Series, pl.Series]:
         no_label = self._constant(None, pl.String())
-        if isinstance(source, list):
+        if isinstance(source, list) or isinstance(source.dtype, pl.Datetime):
             self.doubt |= pl.Series([value is not None for value in source], dtype=pl.Boolean)
             return self._constant(None, pl.Float64()), no_label
         if source.dtype != pl.String:

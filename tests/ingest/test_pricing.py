@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
 import pytest
-from shadowprice.ingest.pricing import price, price_book
+from shadowprice.ingest.pricing import price, price_book, priced
 
 ROW: dict[str, Any] = {
     "layer": "router",
@@ -22,9 +24,9 @@ LISTED = (800 * 2.50 + 200 * 1.25 + 100 * 10.00) / 1e6
 
 def test_a_row_without_cost_is_priced_with_cached_tokens_at_their_own_price() -> None:
     """Kills pricing cached tokens in full, twice, or not at all; the number is made by hand."""
-    priced = price(ROW)
-    assert priced["cost_usd"] == pytest.approx(LISTED, rel=1e-12)
-    assert priced["cost_source"] == "priced"
+    found = price(ROW)
+    assert found["cost_usd"] == pytest.approx(LISTED, rel=1e-12)
+    assert found["cost_source"] == "priced"
 
 
 def test_a_logged_zero_with_tokens_is_not_free() -> None:
@@ -104,3 +106,23 @@ def test_a_readers_hints_do_not_reach_the_table() -> None:
 def test_the_price_book_is_named_with_its_version() -> None:
     """Kills costs whose origin nobody can look up."""
     assert price_book().startswith("genai-prices ")
+
+
+def test_a_column_of_costs_is_settled_as_each_of_them() -> None:
+    """Kills a rule of one row that the rows of a block do not follow."""
+    choices = {
+        "layer": ["router", "serving"],
+        "cost_usd": [None, 0.0, 0.5],
+        "cost_source": [None, "logged"],
+        "cache_hit_kind": [None, "none", "response"],
+        "tok_input_uncached": [None, 0, 1000],
+        "tok_output": [None, 10],
+        "action": ["gpt-5-mini", "no such model"],
+        "ts": [datetime(2026, 1, 5, tzinfo=UTC), None],
+    }
+    rows = [dict(zip(choices, row, strict=True)) for row in itertools.product(*choices.values())]
+    types = {"cost_usd": pl.Float64, "tok_input_uncached": pl.Int64, "tok_output": pl.Int64}
+    frame = priced(pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None))
+    one_by_one = [price(row) for row in rows]
+    for name in ("cost_usd", "cost_source"):
+        assert frame[name].to_list() == [row.get(name) for row in one_by_one]

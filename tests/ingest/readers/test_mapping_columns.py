@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from shadowprice.ingest.readers.mapping_spec import parse_mapping
 from shadowprice.ingest.seam import Item, Row
 from shadowprice.schemas.config import Config
 
-PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 HEAD = 'layer = "router"\ndecision_point = "model"\n'
 CELLS = {
     "decision_id": ['"id"', '{from = "id", null_values = ["7"]}'],
@@ -234,6 +235,108 @@ def test_csv_by_column_is_csv_by_record(
     assert_same((newline.join(lines) + newline).encode(), mapping)
 
 
+ARROW = {
+    "int": (pa.int64(), st.one_of(st.integers(-2, 9), st.integers(-(2**63), 2**63 - 1))),
+    "unsigned": (pa.uint64(), st.integers(0, 2**64 - 1)),
+    "epoch": (pa.int64(), st.integers(1_600_000_000_000, 1_800_000_000_000)),
+    "real": (pa.float64(), st.one_of(st.floats(0, 1), st.floats(), st.floats(1.6e9, 1.8e9), st.just(-0.0))),
+    "small": (pa.float32(), st.floats(width=32)),
+    "flag": (pa.bool_(), st.booleans()),
+    "text": (pa.string(), st.sampled_from(ODD)),
+    "names": (pa.list_(pa.string()), st.lists(st.sampled_from(["a", "b", ""]), max_size=3)),
+    "shares": (pa.list_(pa.float64()), st.sampled_from([[0.5, 0.5], [1.0], [], [0.2, 0.8], [float("nan")]])),
+    "time": (pa.timestamp("us", "UTC"), st.datetimes(datetime(1999, 12, 30), datetime(2201, 1, 1))),
+    "naive": (pa.timestamp("ns"), st.datetimes(datetime(1999, 12, 30), datetime(2201, 1, 1))),
+    "day": (pa.date32(), st.dates()),
+    "money": (pa.decimal128(20, 4), st.decimals(0, 10**9, places=4)),
+    "null": (pa.null(), st.none()),
+}
+
+
+def arrow_column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Drawn values in Arrow; times with a zone are in UTC."""
+    zoned = pa.types.is_timestamp(kind) and kind.tz is not None
+    return pa.array([at.replace(tzinfo=UTC) if zoned and at is not None else at for at in values], kind)
+
+
+CLOCK = (
+    r"\A20[0-9]{2}-[0-3][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,9})?"
+    r"(Z|[+-][0-2][0-9]:?[0-5][0-9])?\Z"
+)
+NUMBERS = st.one_of(
+    st.integers(0, 10**5).map(str),
+    st.integers(-(2**64), 2**64).map(str),
+    st.floats(allow_nan=False).map(str),
+    st.decimals(0, 10**6, places=3).map(str),
+    st.decimals(1.6e9, 1.8e9, places=8).map(str),
+    st.from_regex(r"\A[+-]?[0-9_]{1,20}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,4})?\Z"),
+    st.from_regex(CLOCK),
+)
+SINGLE = [(name, told) for name, cells in CELLS.items() for told in cells]
+SINGLE += [("outcome", '"label"'), ("outcome", '"label", null_values = [1, "a"]'), ("rule", '"label"')]
+SOURCE = re.compile(r'"([a-z]+)"')
+
+
+def column_read(told: str) -> str:
+    """The log's column that a cell reads first; the label for a constant."""
+    found = SOURCE.search(told)
+    return found[1] if found and found[1] in NAMES else "label"
+
+
+def single(format: str, action: str, name: str, told: str) -> str:
+    """A mapping of one column beside the action, or with one outcome or one rule."""
+    outcome = f'outcomes = [{{name = "s", source = "code", key = "decision_id", from = {told}}}]\n'
+    rule = f'action_class = [{{match = {{{told} = "[0-9a]+|true"}}, class = "read"}}]\n'
+    more = {"outcome": outcome, "rule": rule}
+    column = "" if name in more else f"{name} = {told}\n"
+    return f'format = "{format}"\n{HEAD}{more.get(name, "")}[columns]\naction = {action}\n{column}'
+
+
+@pytest.mark.parametrize(("name", "told"), SINGLE)
+@settings(PROPERTY, max_examples=5)
+@given(numbers=st.lists(NUMBERS, min_size=30, max_size=60))
+def test_each_odd_value_is_converted_as_by_itself(name: str, told: str, numbers: list[str]) -> None:
+    """Kills a conversion by column that rounds, trims or accepts other than that of a value alone."""
+    read = column_read(told)
+    rows = [
+        {**dict.fromkeys(NAMES, "1"), "menu": "a", "chosen": "a", read: text} for text in (*ODD, *numbers)
+    ]
+    lines = [",".join(quoted(row[column], always=False) for column in NAMES) for row in rows]
+    body = "\n".join([",".join(NAMES), *lines, ""]).encode()
+    assert_same(body, single("csv", '"chosen"', name, told))
+
+
+@pytest.mark.parametrize("kind", sorted(ARROW))
+@pytest.mark.parametrize(("name", "told"), SINGLE)
+@settings(PROPERTY, max_examples=2)
+@given(data=st.data())
+def test_each_type_of_parquet_is_converted_as_by_itself(
+    kind: str, name: str, told: str, data: st.DataObject
+) -> None:
+    """Kills a conversion of numbers, times, flags or lists of the log's own that differs from that of one."""
+    arrow, values = ARROW[kind]
+    drawn = data.draw(st.lists(st.one_of(values, st.none()), min_size=20, max_size=40))
+    table = pa.table(
+        {**dict.fromkeys(NAMES, ["a"] * len(drawn)), column_read(told): arrow_column(drawn, arrow)}
+    )
+    target = io.BytesIO()
+    pq.write_table(table, target)
+    assert_same(target.getvalue(), single("parquet", '{value = "a"}', name, told))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_last_cell_of_a_column_has_the_last_word(swapped: bool) -> None:
+    """Kills tokens of an input that overwrite a column mapped after it, or that nothing overwrites."""
+    cells = [
+        'tok_input_uncached = {from = "n", convention = "inclusive", cache_read = "c"}',
+        'tok_cache_read = "r"',
+    ]
+    mapping = f'format = "csv"\n{HEAD}[columns]\naction = "a"\n' + "\n".join(
+        reversed(cells) if swapped else cells
+    )
+    assert_same(b"a,n,c,r\nx,9,3,4\nx,9,,4\nx,9,3,\nx,,3,4\nx,9,10,1\nx,9,-,-\n", mapping + "\n")
+
+
 PIECES = [
     "1",
     "a",
@@ -276,24 +379,6 @@ def test_a_packed_csv_that_is_cut_off_ends_at_the_same_line(kept: int, delimiter
         assert_same(body[:kept], mapping)
 
 
-ARROW = {
-    "int": (pa.int64(), st.one_of(st.integers(-2, 9), st.integers(-(2**63), 2**63 - 1))),
-    "unsigned": (pa.uint64(), st.integers(0, 2**64 - 1)),
-    "epoch": (pa.int64(), st.integers(1_600_000_000_000, 1_800_000_000_000)),
-    "real": (pa.float64(), st.one_of(st.floats(0, 1), st.floats(), st.floats(1.6e9, 1.8e9), st.just(-0.0))),
-    "small": (pa.float32(), st.floats(width=32)),
-    "flag": (pa.bool_(), st.booleans()),
-    "text": (pa.string(), st.sampled_from(ODD)),
-    "names": (pa.list_(pa.string()), st.lists(st.sampled_from(["a", "b", ""]), max_size=3)),
-    "shares": (pa.list_(pa.float64()), st.sampled_from([[0.5, 0.5], [1.0], [], [0.2, 0.8], [float("nan")]])),
-    "time": (pa.timestamp("us", "UTC"), st.datetimes(datetime(1999, 12, 30), datetime(2201, 1, 1))),
-    "naive": (pa.timestamp("ns"), st.datetimes(datetime(1999, 12, 30), datetime(2201, 1, 1))),
-    "day": (pa.date32(), st.dates()),
-    "money": (pa.decimal128(20, 4), st.decimals(0, 10**9, places=4)),
-    "null": (pa.null(), st.none()),
-}
-
-
 @st.composite
 def tables(draw: st.DrawFn) -> bytes:
     """A Parquet file whose columns have any types, most of them such as fit."""
@@ -309,9 +394,7 @@ def tables(draw: st.DrawFn) -> bytes:
         kinds = fitting.get(name, ("int", "real", "text", "flag"))
         kind, values = ARROW[draw(st.one_of(st.sampled_from(kinds), st.sampled_from(sorted(ARROW))))]
         told = draw(st.lists(st.one_of(values, st.none()), min_size=rows, max_size=rows))
-        if pa.types.is_timestamp(kind) and kind.tz:
-            told = [at.replace(tzinfo=UTC) if isinstance(at, datetime) else at for at in told]
-        columns[name] = pa.array(told, kind)
+        columns[name] = arrow_column(told, kind)
     target = io.BytesIO()
     pq.write_table(pa.table(columns), target)
     return target.getvalue()
@@ -360,6 +443,8 @@ def test_other_tables_are_read_by_column_too(table: str) -> None:
 def test_parts_end_after_the_same_item(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kills a part that is cut elsewhere when a record's outcome, a block or a reject meets its end."""
     monkeypatch.setattr(staging, "BATCH_ROWS", 5)
+    monkeypatch.setattr(csv_columns, "_CHUNK", 40)
+    monkeypatch.setattr(csv_columns, "_BATCH_ROWS", 3)
     mapping = f'format = "csv"\n{HEAD}outcomes = [{{name = "s", from = "l", source = "code"}}]\n'
     mapping += '[columns]\naction = "a"\nrequest_id = "r"\ntok_output = "n"\nx_k = "k"\n'
     lines = [f"a,r{n},{'-1' if n % 7 == 3 else n},{n % 3 or ''},{'w' if n > 20 else n}" for n in range(40)]
