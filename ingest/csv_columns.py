@@ -184,11 +184,11 @@ def _plain(data: bytes, delimiter: str) -> _Plain:
 
 
 def _undecodable(data: bytes) -> int:
-    """The first byte that is not UTF-8, or the number of bytes."""
+    """The first byte of a whole line that is not UTF-8, or the number of bytes."""
     if data.isascii():
         return len(data)
     try:
-        data.decode("utf-8")
+        data[: data.rfind(b"\n") + 1].decode("utf-8")
     except UnicodeDecodeError as error:
         return error.start
     return len(data)

@@ -20,16 +20,17 @@ class Rest:
 
     def ahead(self, size: int) -> bytes:
         """The next `size` bytes, fewer at the end of the stream or where it is damaged."""
-        parts = [self._ahead[self._start :]]
-        missing = size - len(parts[0])
-        try:
-            while missing > 0 and self._damage is None and (more := self._stream.read1(HEAD_BYTES)):
-                parts.append(more)
-                missing -= len(more)
-        except DamagedError as error:
-            self._damage = error
-        self._ahead, self._start = b"".join(parts), 0
-        return self._ahead
+        missing = size - (len(self._ahead) - self._start)
+        if missing > 0 and self._damage is None:
+            parts = [self._ahead[self._start :]]
+            try:
+                while missing > 0 and (more := self._stream.read1(HEAD_BYTES)):
+                    parts.append(more)
+                    missing -= len(more)
+            except DamagedError as error:
+                self._damage = error
+            self._ahead, self._start = b"".join(parts), 0
+        return self._ahead[self._start : self._start + size]
 
     def skip(self, size: int) -> None:
         """Count the next `size` bytes, which were looked at, as read."""
