@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .columnar import Record, parquet_batches, single
+from .columnar import Record, below, parquet_batches, single
 from .seam import LogFile, Rejected
 
 Found = tuple[int, Record] | Rejected
@@ -66,23 +66,11 @@ def column_at(rows: pa.RecordBatch, path: str) -> pl.Series | list[Any]:
     for part in parts:
         place = kind.get_field_index(part) if pa.types.is_struct(kind) else -1
         if place < 0:
-            return [_below(value, parts) for value in rows.column(head).to_pylist()]
+            return [below(value, parts) for value in rows.column(head).to_pylist()]
         kind = kind.field(place).type
     found = pc.call_function("struct_field", [rows.column(head)], pc.StructFieldOptions(parts))
     # a time inside an object may have nanoseconds, which are only cut at the top
     return found.to_pylist() if pa.types.is_timestamp(kind) else _values(found)
-
-
-def _below(value: Any, parts: list[str]) -> Any:
-    """The value down the objects and lists that `parts` name."""
-    for part in parts:
-        if isinstance(value, dict):
-            value = cast(Record, value).get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(cast("list[Any]", value)):
-            value = cast("list[Any]", value)[int(part)]
-        else:
-            return None
-    return value
 
 
 def _values(array: pa.Array) -> pl.Series | list[Any]:

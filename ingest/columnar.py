@@ -6,7 +6,7 @@ Only the columns asked for are read, so that texts which nobody needs never ente
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -99,6 +99,18 @@ def single(row: pa.RecordBatch, number: int) -> tuple[int, Record] | Rejected:
         return Rejected(number, "not UTF-8")
     except (ValueError, OverflowError) as error:
         return Rejected(number, f"a value that cannot be held: {printable(str(error))[:200]}")
+
+
+def below(value: Any, parts: Sequence[str]) -> Any:
+    """The value down the objects and lists that `parts` name; None where there is none."""
+    for part in parts:
+        if isinstance(value, dict):
+            value = cast(Record, value).get(part)
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(cast("list[Any]", value)):
+            value = cast("list[Any]", value)[int(part)]
+        else:
+            return None
+    return value
 
 
 def plain_json(value: Any) -> Any:

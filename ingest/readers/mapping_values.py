@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import orjson
 
 from ..batches import number_as_text
+from ..columnar import below
 from ..convert import (
     TimeUnit,
     as_count,
@@ -40,15 +41,7 @@ def value_at(fields: Record, path: str) -> Any:
         return fields[path]
     if "." not in path:
         return None
-    value: Any = fields
-    for part in path.split("."):
-        if isinstance(value, dict):
-            value = cast(Record, value).get(part)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(cast("list[Any]", value)):
-            value = cast("list[Any]", value)[int(part)]
-        else:
-            return None
-    return value
+    return below(fields, path.split("."))
 
 
 def known_value(value: Any, null_values: tuple[Any, ...]) -> Any:
